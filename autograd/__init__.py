@@ -1,0 +1,30 @@
+"""A small reverse-mode engine: every operation is a forward function and a hand-written backward beside it."""
+
+from autograd import operators, ops
+from autograd.backends import BackendError, use_backend
+from autograd.checkpoint import checkpoint
+from autograd.modes import enable_grad, no_grad, observe, use_stream
+from autograd.op import Op
+from autograd.random import Stream
+from autograd.tensor import AutogradError, GradientError, GraphFreedError, Node, Tensor
+
+DISTRIBUTION = "minillm"  # minillm looks for this, since another package on PyPI is called autograd too
+
+__all__ = [
+    "AutogradError",
+    "BackendError",
+    "GradientError",
+    "GraphFreedError",
+    "Node",
+    "Op",
+    "Stream",
+    "Tensor",
+    "checkpoint",
+    "enable_grad",
+    "no_grad",
+    "observe",
+    "operators",
+    "ops",
+    "use_backend",
+    "use_stream",
+]

@@ -1,0 +1,56 @@
+"""What is switched on right now: recording, the backend, the random stream, an observer.
+
+Each mode is a ContextVar, so that threads and async tasks can differ; a new thread starts from the defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autograd.random import Stream
+
+recording: ContextVar[bool] = ContextVar("recording", default=True)
+backend_name: ContextVar[str] = ContextVar("backend_name", default="numpy")
+random_stream: ContextVar[Stream | None] = ContextVar("random_stream", default=None)
+observer: ContextVar[Callable[..., None] | None] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def _set(mode: ContextVar[Any], value: object) -> Iterator[None]:
+    token = mode.set(value)
+    try:
+        yield
+    finally:
+        mode.reset(token)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without recording, as a `with` block or as a decorator: results need no gradient."""
+    with _set(recording, False):
+        yield
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record again inside a `no_grad` block."""
+    with _set(recording, True):
+        yield
+
+
+@contextmanager
+def use_stream(stream: Stream) -> Iterator[None]:
+    """Draw dropout masks from `stream` inside the block."""
+    with _set(random_stream, stream):
+        yield
+
+
+@contextmanager
+def observe(callback: Callable[..., None]) -> Iterator[None]:
+    """Call `callback(op, inputs, y)` after each op's forward: op is the Op, inputs its arguments, y its array."""
+    with _set(observer, callback):
+        yield

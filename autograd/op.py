@@ -1,0 +1,58 @@
+"""Op: a forward function and its hand-written backward, made callable on Tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from autograd import backends, modes, saved
+from autograd.kernel import Function, Kernel
+from autograd.tensor import Node, Tensor
+
+
+class Op:
+    """Glue between a pair of plain functions of arrays and the tape.
+
+        x_forward(*arrays, **attributes) -> y, saved        saved: a tuple, handed to backward as it is
+        x_backward(dy, *saved) -> (dx, ...)                 one gradient per input array, in order
+
+    An input may be None or an array of integers: its gradient is None. A Python number stays one, so that NumPy's
+    promotion leaves float32 alone. The op is named after its forward, and registered under that name.
+    """
+
+    registry: ClassVar[dict[str, Op]] = {}
+
+    def __init__(self, forward: Function, backward: Function) -> None:
+        self.name = forward.__name__.removesuffix("_forward")
+        self.forward, self.backward = Kernel(forward), Kernel(backward)
+        Op.registry[self.name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def fast(self, backend: str) -> Callable[[Function], Function]:
+        """Decorator: the function is the fast twin of `<op>_forward` or `<op>_backward`, by its name."""
+
+        def register(twin: Function) -> Function:
+            for kernel in (self.forward, self.backward):
+                if twin.__name__.startswith(kernel.reference.__name__):
+                    kernel.twins[backend] = twin
+                    return twin
+            raise ValueError(f"{twin.__name__} is no twin of {self.name}: call it {self.name}_forward_{backend} or so")
+
+        return register
+
+    def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
+        """Run the forward on the arrays of `inputs` and record a Node if one of them requires a gradient."""
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        backend = backends.name_of(*arrays)
+        y, values = self.forward.on(backend)(*arrays, **attributes)
+        callback = modes.observer.get()
+        if callback is not None:
+            callback(self, inputs, y)
+        parents = tuple(x.node or x if isinstance(x, Tensor) and x.requires_grad else None for x in inputs)
+        if not modes.recording.get() or not any(parent is not None for parent in parents):
+            return Tensor(y)
+        # writing to a saved array through another array object must raise too: through an input, or through y
+        aliases = tuple(a for a in (y, *arrays) if any(saved.share_memory(a, value) for value in values))
+        return Tensor(y, True, Node(self, self.backward.on(backend), values, parents, y, aliases))

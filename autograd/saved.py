@@ -1,0 +1,51 @@
+"""Arrays saved for backward are read-only until the graph lets go of them: a write raises where it happens.
+
+NumPy's flag belongs to one array object, so the count is kept by object: an array saved by three nodes opens
+again when the third is released. Arrays of other libraries have no such flag and are left alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+_lock = threading.RLock()  # re-entrant: a node may be collected, and release, while another is being saved
+_counts: dict[int, list[Any]] = {}  # id(array) -> [array, how many nodes hold it]; only arrays that were writeable
+
+
+def protect(arrays: Iterable[object]) -> list[Any]:
+    """Make the NumPy arrays among `arrays` read-only; returns those to hand to `release`."""
+    held = []
+    with _lock:
+        for array in arrays:
+            if not isinstance(array, np.ndarray):
+                continue
+            entry = _counts.get(id(array))
+            if entry is not None:
+                entry[1] += 1
+            elif array.flags.writeable:
+                array.flags.writeable = False
+                _counts[id(array)] = [array, 1]
+            else:
+                continue  # the caller made it read-only: it stays so
+            held.append(array)
+    return held
+
+
+def release(held: Iterable[Any]) -> None:
+    """Undo one `protect`: an array that no other node holds can be written again."""
+    with _lock:
+        for array in held:
+            entry = _counts[id(array)]
+            entry[1] -= 1
+            if entry[1] == 0:
+                del _counts[id(array)]
+                array.flags.writeable = True
+
+
+def share_memory(a: object, b: object) -> bool:
+    """Whether two NumPy arrays may be views of the same bytes."""
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
