@@ -1,0 +1,27 @@
+"""Tokenizers: text to token ids and back. Plain NumPy; nothing here knows of models or training."""
+
+from typing import Any
+
+from minillm.errors import UserError
+from minillm.tokenizer.base import Tokenizer
+from minillm.tokenizer.byte import ByteTokenizer
+from minillm.tokenizer.char import CharTokenizer
+
+__all__ = ["TOKENIZERS", "ByteTokenizer", "CharTokenizer", "Tokenizer", "from_dict"]
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (ByteTokenizer, CharTokenizer)}
+
+
+def from_dict(fields: dict[str, Any]) -> Tokenizer:
+    """The tokenizer whose `to_dict()` gave `fields`. Raises UserError for an unknown name or missing fields."""
+    name = fields.get("name")
+    if name not in TOKENIZERS:
+        raise UserError(f"unknown tokenizer {name!r}; this version knows {', '.join(TOKENIZERS)}")
+    arguments = {key: value for key, value in fields.items() if key != "name"}
+    try:
+        return TOKENIZERS[name](**arguments)
+    except TypeError as error:
+        raise UserError(
+            f"the stored {name} tokenizer has the fields {sorted(arguments)}, which do not make one; "
+            "use the file as this version of minillm wrote it"
+        ) from error
