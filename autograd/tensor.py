@@ -163,12 +163,13 @@ class Tensor:
             dy = grads.pop(node)
             assert node.saved is not None
             dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
-            if len(dxs) != len(node.parents):
+            n = len(node.parents)
+            if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
                 raise GradientError(
-                    f"{node.op}_backward returned {len(dxs)} gradients for {len(node.parents)} inputs: "
+                    f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
                     "return one per input array, in the order of the forward's arguments, None for integers"
                 )
-            for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=True)):
+            for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
                 if parent is None or dx is None:
                     continue
                 if dx.shape != parent.shape:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Hashable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -58,15 +57,9 @@ def load(name: str) -> Backend:
     return backend  # type: ignore[no-any-return]  # a module that has the functions of the Protocol
 
 
-@functools.cache
-def _library(array_type: Hashable) -> str:
-    module: str = array_type.__module__
-    return module.partition(".")[0]
-
-
 def name_of(*arrays: object) -> str:
     """The backend of these arrays: "cupy" if one is CuPy's; arrays on the CPU go to the one that is switched on."""
-    if any(_library(type(array)) == "cupy" for array in arrays):
+    if any(type(array).__module__.startswith("cupy") for array in arrays):
         return "cupy"
     active = modes.backend_name.get()
     return "numpy" if active == "cupy" else active

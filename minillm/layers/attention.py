@@ -1,0 +1,114 @@
+"""Masked multi-head self-attention. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.
+
+For each head, with T queries and keys of width D:
+
+  scores = q @ k^T / sqrt(D), minus infinity where masked     probs = softmax(scores)     y = probs @ v
+
+  dprobs = dy @ v^T                                            dv = probs^T @ dy
+  dscores = probs * (dprobs - sum_keys dprobs*probs)           (zero where masked, since probs is)
+  dq = dscores @ k / sqrt(D)                                   dk = dscores^T @ q / sqrt(D)
+
+A query whose every key is masked gets probs of zero, so zero output and zero gradients: no NaN, and nothing leaks.
+With dropout, y = (probs * keep / (1-p)) @ v.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autograd import Op, Tensor
+from autograd.backends import Array
+from autograd.random import current_stream
+from minillm.layers.dropout import keep_mask
+from minillm.layers.linear import Linear
+from minillm.module import Dtype, Module
+
+
+def masked_softmax(scores: Array, allowed: Array) -> Array:
+    """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed."""
+    scores = np.where(allowed, scores, -np.inf)  # (..., T, T)
+    shift = scores.real.max(-1, keepdims=True)  # cancels; `.real` keeps it out of a complex step
+    e = np.exp(scores - np.where(np.isfinite(shift), shift, 0))  # (..., T, T)
+    total = e.sum(-1, keepdims=True)  # (..., T, 1)
+    probs: Array = e / np.where(total == 0, 1, total)
+    return probs
+
+
+def attention_forward(
+    qkv: Array,
+    key_mask: Array | None = None,
+    *,
+    n_head: int,
+    causal: bool = True,
+    dropout: float = 0.0,
+    dropout_key: tuple[int, int] = (0, 0),
+) -> tuple[Array, tuple[Any, ...]]:
+    """qkv (B, T, 3C): queries, keys and values side by side, each n_head heads of C/n_head -> y (B, T, C).
+
+    Args:
+        key_mask: booleans (B, T), False for keys that nobody may look at (padding); None: all may be looked at.
+        causal: position t sees positions up to t only.
+        dropout: probability of dropping an attention weight, with the mask of `dropout_key`.
+    """
+    B, T, C3 = qkv.shape
+    C, D = C3 // 3, C3 // 3 // n_head
+    q, k, v = qkv.reshape(B, T, 3, n_head, D).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
+    scale = 1 / D**0.5
+    scores = q @ k.swapaxes(-1, -2) * scale  # (B, H, T, T)
+    allowed = np.tri(T, dtype=bool, like=qkv) if causal else np.ones((T, T), bool, like=qkv)  # (T, T)
+    if key_mask is not None:
+        allowed = allowed & key_mask[:, None, None, :]  # (B, 1, T, T)
+    probs = masked_softmax(scores, allowed)  # (B, H, T, T)
+    keep = keep_mask(probs.shape, dropout, dropout_key, qkv) if dropout else None  # (B, H, T, T)
+    kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
+    y = (kept @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
+    return y, (q, k, v, probs, keep, dropout)
+
+
+def attention_backward(
+    dy: Array, q: Array, k: Array, v: Array, probs: Array, keep: Array | None, dropout: float
+) -> tuple[Array, None]:
+    B, H, T, D = q.shape
+    scale = 1 / D**0.5
+    dy = dy.reshape(B, T, H, D).transpose(0, 2, 1, 3)  # (B, H, T, D)
+    kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
+    dv = kept.swapaxes(-1, -2) @ dy  # (B, H, T, D)
+    dprobs = dy @ v.swapaxes(-1, -2)  # (B, H, T, T)
+    if keep is not None:
+        dprobs = dprobs * keep * (1 / (1 - dropout))
+    dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * scale  # (B, H, T, T)
+    dq = dscores @ k  # (B, H, T, D)
+    dk = dscores.swapaxes(-1, -2) @ q  # (B, H, T, D)
+    dqkv = np.stack((dq, dk, dv)).transpose(1, 3, 0, 2, 4)  # (B, T, 3, H, D)
+    return dqkv.reshape(B, T, 3 * H * D), None
+
+
+attention = Op(attention_forward, attention_backward)
+
+
+class CausalSelfAttention(Module):
+    """One projection to queries, keys and values, attention over earlier positions, one projection back."""
+
+    def __init__(
+        self,
+        d_model: int,
+        n_head: int,
+        *,
+        bias: bool,
+        dropout: float,
+        proj_std: float,
+        rng: np.random.Generator,
+        dtype: Dtype,
+    ) -> None:
+        self.qkv = Linear(d_model, 3 * d_model, bias=bias, rng=rng, dtype=dtype)
+        self.proj = Linear(d_model, d_model, bias=bias, std=proj_std, rng=rng, dtype=dtype)
+        self.n_head, self.dropout = n_head, dropout
+
+    def __call__(self, x: Tensor, key_mask: Array | None = None) -> Tensor:  # (B, T, C), (B, T) -> (B, T, C)
+        qkv = self.qkv(x)  # (B, T, 3C)
+        if self.training and self.dropout:
+            key = current_stream().next_key()
+            return self.proj(attention(qkv, key_mask, n_head=self.n_head, dropout=self.dropout, dropout_key=key))
+        return self.proj(attention(qkv, key_mask, n_head=self.n_head))

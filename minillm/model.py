@@ -1,0 +1,144 @@
+"""GPT: a decoder-only transformer with learned positions and pre-norm blocks. Radford et al. 2019.
+
+x = tokens + positions
+x = x + attn(ln1(x));  x = x + mlp(ln2(x))        in each block
+logits = head(ln_f(x))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autograd import Tensor, backends
+from autograd.backends import Array
+from minillm.config import GPTConfig
+from minillm.errors import UserError
+from minillm.layers import CausalSelfAttention, Dropout, Embedding, FeedForward, LayerNorm, Linear
+from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
+from minillm.layers.linear import linear
+from minillm.module import Module
+
+INIT_STD = 0.02
+
+
+def _norm(config: GPTConfig) -> LayerNorm:
+    return LayerNorm(config.d_model, bias=config.bias, eps=config.layer_norm_eps, dtype=config.dtype)
+
+
+class Block(Module):
+    """Attention, then feed-forward, each on a normalised copy of the residual stream and added to it."""
+
+    def __init__(self, config: GPTConfig, rng: np.random.Generator) -> None:
+        assert config.d_ff is not None
+        # GPT-2 scales the layers that write to the residual stream, so that its variance does not grow with depth
+        proj_std = INIT_STD / (2 * config.n_layer) ** 0.5
+        self.ln1 = _norm(config)
+        self.attn = CausalSelfAttention(
+            config.d_model,
+            config.n_head,
+            bias=config.bias,
+            dropout=config.dropout,
+            proj_std=proj_std,
+            rng=rng,
+            dtype=config.dtype,
+        )
+        self.ln2 = _norm(config)
+        self.mlp = FeedForward(
+            config.d_model,
+            config.d_ff,
+            activation=config.activation,
+            bias=config.bias,
+            proj_std=proj_std,
+            rng=rng,
+            dtype=config.dtype,
+        )
+        self.dropout = Dropout(config.dropout)
+
+    def __call__(self, x: Tensor, key_mask: Array | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
+        x = x + self.dropout(self.attn(self.ln1(x), key_mask))
+        return x + self.dropout(self.mlp(self.ln2(x)))
+
+
+class GPT(Module):
+    """The model, on the backend that is switched on while it is made.
+
+    Args:
+        config: its shape.
+        seed: of the initial weights, which are the same on every backend: N(0, 0.02), N(0, 0.02 / sqrt(2 n_layer))
+            where a layer writes to the residual stream, zero for biases, one for norms.
+    """
+
+    def __init__(self, config: GPTConfig, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.config = config
+        self.token_embedding = Embedding(config.vocab_size, config.d_model, std=INIT_STD, rng=rng, dtype=config.dtype)
+        self.position_embedding = Embedding(
+            config.context_length, config.d_model, std=INIT_STD, rng=rng, dtype=config.dtype
+        )
+        self.dropout = Dropout(config.dropout)
+        self.blocks = [Block(config, rng) for _ in range(config.n_layer)]
+        self.ln_f = _norm(config)
+        self.head: Linear | None = None  # None: tied, the token embedding is the head's weight
+        if not config.tie_embeddings:
+            self.head = Linear(config.d_model, config.vocab_size, bias=False, rng=rng, dtype=config.dtype)
+        self.flat = self.flatten()
+
+    def __call__(
+        self,
+        ids: Array,
+        targets: Array | None = None,
+        *,
+        mask: Array | None = None,
+        weights: Array | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, T, V) for the token after each position, and the loss if there are targets.
+
+        Args:
+            ids: integers (B, T) in [0, vocab_size), T at most context_length.
+            targets: integers (B, T), the token after each position, -1 where none counts.
+            mask: booleans (B, T), False for padding, which no position attends to.
+            weights: (B, T), weight of each target in the mean.
+
+        Raises:
+            UserError: an id out of range, or more positions than the context.
+        """
+        self._check(ids, targets)
+        ids, targets, mask, weights = (self._to_device(a) for a in (ids, targets, mask, weights))
+        T = ids.shape[1]
+        positions = np.arange(T, like=self.flat.data)  # (T,)
+        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))  # (B, T, C)
+        for block in self.blocks:
+            x = block(x, mask)  # (B, T, C)
+        x = self.ln_f(x)  # (B, T, C)
+        logits = self.head(x) if self.head else linear(x, self.token_embedding.weight)  # (B, T, V)
+        return logits, None if targets is None else cross_entropy(logits, targets, weights)
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero, in one pass over the flat buffer."""
+        self.flat.grad[...] = 0
+
+    def _to_device(self, array: Array | None) -> Array:
+        """A host array on the backend of the parameters; what is there already, and None, as it is."""
+        if isinstance(array, np.ndarray):
+            return backends.backend_of(self.flat.data).to_device(array)
+        return array  # type: ignore[return-value]
+
+    def _check(self, ids: Array, targets: Array | None) -> None:
+        if ids.ndim != 2:
+            raise UserError(f"ids have shape {ids.shape}: give (batch, time)")
+        T, V = ids.shape[1], self.config.vocab_size
+        if self.config.context_length < T:
+            raise UserError(
+                f"{T} tokens are longer than the model's context of {self.config.context_length}: "
+                "give fewer, or make the model with a larger context_length"
+            )
+        for name, array, lowest in (("ids", ids, 0), ("targets", targets, IGNORE_INDEX)):
+            if array is None or not isinstance(array, np.ndarray):  # reading a GPU's array back would stall it
+                continue
+            if array.dtype.kind not in "iu":
+                raise UserError(f"{name} are {array.dtype}: give integers")
+            if array.shape != ids.shape:
+                raise UserError(f"{name} have shape {array.shape} and ids {ids.shape}: give equal shapes")
+            if array.size and not lowest <= array.min() <= array.max() < V:
+                bad = array[(array < lowest) | (array >= V)][0]
+                raise UserError(f"token id {bad} in {name} is out of range: the vocabulary has ids 0 to {V - 1}")
