@@ -1,0 +1,55 @@
+# Each target makes the virtual environment and installs what it needs, so that a fresh clone needs only git, make
+# and Python 3.11 or newer.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ARGS ?=
+
+.PHONY: help train test check parity bench gpu-check clean
+
+help:
+	@echo "make train      train a small GPT on the Python standard library's sources, and show what it learned"
+	@echo "make test       run the tests"
+	@echo "make check      lint, formatting and types"
+	@echo "make parity     compare with PyTorch, which it installs into .venv"
+	@echo "make bench      time a training step beside PyTorch's (PyTorch is optional)"
+	@echo "make gpu-check  check every operation on this machine's GPU, with CuPy"
+	@echo "ARGS='...' is handed to the program: make train ARGS='--steps 500'"
+
+train: .venv/plots
+	$(BIN)/minillm train --overwrite $(ARGS)
+
+test: .venv/test
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+parity: .venv/torch
+	$(BIN)/python -m pytest -q tests/parity tests/minillm/optim $(ARGS)
+
+bench: .venv/test
+	$(BIN)/python -m benchmarks.bench_step $(ARGS)
+
+gpu-check: .venv/test .venv/gpu
+	$(BIN)/python -m benchmarks.gpu_check $(ARGS)
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "minillm needs Python 3.11 or newer and $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/plots .venv/test .venv/dev .venv/gpu: .venv/python pyproject.toml
+	$(PIP) --editable '.[$(notdir $@)]'
+	@touch $@
+
+.venv/torch: .venv/test
+	$(PIP) torch==2.13.0
+	@touch $@
