@@ -1,0 +1,7 @@
+"""`python -m minillm`."""
+
+import sys
+
+from minillm.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command `minillm`: one file for each subcommand, `main.py` puts them together."""

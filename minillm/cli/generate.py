@@ -1,0 +1,34 @@
+"""`minillm generate`: text from a trained model, as it is made."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "generate",
+        help="write text with a trained model",
+        description="Print the prompt and its continuation, as the model writes it. Only text goes to standard output.",
+    )
+    parser.add_argument("model", metavar="RUN", help="a run folder of `minillm train`, or a .safetensors file")
+    parser.add_argument(
+        "--prompt", default="", help="text to continue; empty: start from a newline, which is not printed"
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="tokens to write (200)")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="below 1: more likely tokens; 0: the likeliest (1)"
+    )
+    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", help="draw from the fewest tokens whose probabilities reach P"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="equal seeds write equal texts (0)")
+    parser.add_argument("--stop", metavar="TEXT", help="stop before the first TEXT that the model writes")
+    parser.add_argument("--backend", default="numpy", help="numpy or cupy (numpy)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of linear algebra (the available cores)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    raise NotImplementedError
