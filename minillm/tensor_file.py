@@ -1,0 +1,68 @@
+"""Named arrays and text in one safetensors file with a checksum: what model and optimizer files are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minillm.errors import UserError
+from minillm.files import replacing
+
+FORMAT = "minillm"
+
+
+def write_tensors(path: Path, tensors: dict[str, NDArray[np.generic]], texts: dict[str, str]) -> None:
+    """Write host arrays and short texts to `path`, which then holds all of them or is as it was.
+
+    The texts go into safetensors' metadata, beside `format` and `sha256`, the checksum of texts and arrays.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    texts = {**texts, "format": FORMAT}
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, {**texts, "sha256": checksum(tensors, texts)})
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
+    """The arrays and texts that `write_tensors` wrote.
+
+    Raises:
+        UserError: the file is missing, truncated, altered or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            texts = dict(file.metadata() or {})
+            if texts.get("format") != FORMAT:
+                raise UserError(f"{str(path)!r} was not written by minillm: give a file that minillm saved")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except SafetensorError as error:
+        raise UserError(
+            f"{str(path)!r} is truncated or no safetensors file ({error}): use another copy, or train again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r} ({error.strerror or error}): check the path") from error
+    expected = texts.pop("sha256", None)
+    if checksum(tensors, texts) != expected:
+        raise UserError(f"{str(path)!r} was altered since it was saved (its checksum differs): use another copy")
+    return tensors, texts
+
+
+def checksum(tensors: dict[str, NDArray[np.generic]], texts: dict[str, str]) -> str:
+    """SHA-256 of texts and arrays, in the order of their names."""
+    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
