@@ -1,0 +1,125 @@
+"""Parameters: their names, and the two flat buffers that they are views of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minillm import GPT, GPTConfig
+from minillm.module import FlatParameters, Module, Parameter
+
+CONFIG = GPTConfig(vocab_size=7, context_length=5, n_layer=2, n_head=2, d_model=4)
+
+
+@pytest.fixture
+def model():
+    return GPT(CONFIG)
+
+
+def test_names_are_paths(model):
+    assert [name for name, _ in model.named_parameters()] == [
+        "token_embedding.weight",
+        "position_embedding.weight",
+        *(
+            f"blocks.{i}.{name}"
+            for i in range(2)
+            for name in (
+                "ln1.weight",
+                "ln1.bias",
+                "attn.qkv.weight",
+                "attn.qkv.bias",
+                "attn.proj.weight",
+                "attn.proj.bias",
+                "ln2.weight",
+                "ln2.bias",
+                "mlp.fc.weight",
+                "mlp.fc.bias",
+                "mlp.proj.weight",
+                "mlp.proj.bias",
+            )
+        ),
+        "ln_f.weight",
+        "ln_f.bias",
+    ]
+
+
+def test_a_name_leads_to_its_parameter(model):
+    named = dict(model.named_parameters())
+    assert named["blocks.1.attn.qkv.weight"] is model.blocks[1].attn.qkv.weight
+    assert named["ln_f.bias"] is model.ln_f.bias
+
+
+def test_parameters_are_views_that_tile_the_flat_buffers(model):
+    flat = model.flat
+    covered = np.zeros(flat.data.size, int)
+    for p in model.parameters():
+        assert np.shares_memory(p.data, flat.data)
+        assert np.shares_memory(p.grad, flat.grad)
+        place = slice(p.offset, p.offset + p.size)
+        np.testing.assert_array_equal(flat.data[place], p.data.ravel())
+        covered[place] += 1
+    assert (covered == 1).all()
+
+
+def test_weights_come_first_then_embeddings_then_vectors(model):
+    order = ["weight", "embedding", "vector"]
+    by_offset = sorted(model.parameters(), key=lambda p: p.offset)
+    ranks = [order.index(p.role) for p in by_offset]
+    assert ranks == sorted(ranks)
+    assert {p.role for p in by_offset} == set(order)
+
+
+def test_assigning_data_and_grad_writes_into_the_buffers(model):
+    p = model.blocks[1].attn.qkv.weight
+    place = slice(p.offset, p.offset + p.size)
+    p.data = np.full(p.shape, 3.0)
+    p.grad = np.full(p.shape, 4.0)
+    p.grad += 1
+    assert (model.flat.data[place] == 3).all()
+    assert (model.flat.grad[place] == 5).all()
+    assert (np.delete(model.flat.grad, place) == 0).all()
+    p.grad = None
+    assert (model.flat.grad == 0).all()
+
+
+def test_assigning_another_shape_raises_and_changes_nothing(model):
+    p = model.ln_f.weight
+    with pytest.raises(ValueError, match="broadcast"):
+        p.data = np.zeros(p.size + 1)
+    assert (p.data == 1).all()
+
+
+def test_backward_writes_into_the_flat_gradient_and_zero_grad_clears_it(model):
+    ids = np.arange(5)[None]
+    model(ids, ids)[1].backward()
+    assert all(np.abs(p.grad).max() > 0 for name, p in model.named_parameters())
+    assert all(np.shares_memory(p.grad, model.flat.grad) for p in model.parameters())
+    model.zero_grad()
+    assert (model.flat.grad == 0).all()
+
+
+def test_a_shared_parameter_is_counted_once():
+    class Shared(Module):
+        def __init__(self):
+            self.a = Parameter(np.ones(3), "vector")
+            self.b = self.a
+
+    shared = Shared()
+    assert [name for name, _ in shared.named_parameters()] == ["a"]
+    assert shared.flatten().data.size == 3
+
+
+def test_parameters_of_two_dtypes_cannot_share_a_buffer():
+    parameters = [Parameter(np.ones(2, np.float32), "vector"), Parameter(np.ones(2), "vector")]
+    with pytest.raises(TypeError, match="cannot share one buffer: use one dtype"):
+        FlatParameters(parameters)
+
+
+def test_train_and_eval_reach_every_layer(model):
+    model.eval()
+    assert not any(module.training for _, module in model.named_modules())
+    model.train()
+    assert all(module.training for _, module in model.named_modules())
+    paths = [path for path, _ in model.named_modules()]
+    assert {"", "token_embedding", "dropout", "blocks.0", "blocks.1.attn", "blocks.1.dropout", "ln_f"} <= set(paths)
+    assert len(paths) == 1 + 2 + 1 + 2 * 10 + 1  # model, embeddings, dropout, ten in each block, ln_f

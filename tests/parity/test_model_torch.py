@@ -1,0 +1,110 @@
+"""Gradients of the whole model against PyTorch's, parameter by parameter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minillm import GPT, GPTConfig
+
+torch = pytest.importorskip("torch", reason="the parity tests compare with PyTorch: pip install torch")
+
+from torch_gpt import gradients, torch_copy  # noqa: E402  # needs torch
+
+GRADIENT_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+
+# each differs from BASE in what its name says: B, T, configuration
+BASE = {"vocab_size": 29, "context_length": 11, "n_layer": 2, "n_head": 3, "d_model": 12}
+CASES = {
+    "base": (4, 11, {}),
+    "one token": (3, 1, {}),
+    "one row": (1, 7, {}),
+    "one head": (2, 9, {"n_head": 1}),
+    "odd widths": (3, 5, {"d_model": 15, "n_head": 5, "d_ff": 7, "vocab_size": 13}),
+    "one layer": (2, 6, {"n_layer": 1}),
+    "four layers": (2, 6, {"n_layer": 4}),
+    "untied": (3, 8, {"tie_embeddings": False}),
+    "no bias": (3, 8, {"bias": False}),
+    "untied, no bias": (2, 8, {"tie_embeddings": False, "bias": False}),
+    "relu": (3, 8, {"activation": "relu"}),
+    "exact gelu": (3, 8, {"activation": "gelu"}),
+    "epsilon": (3, 8, {"layer_norm_eps": 1e-3}),
+}
+
+
+def make_model(overrides: dict, dtype: str = "float64", seed: int = 1) -> GPT:
+    """A model whose biases and norms are not at their zeros and ones, so that a mistake in them shows."""
+    model = GPT(GPTConfig(**{**BASE, **overrides, "dtype": dtype}), seed=seed)
+    rng = np.random.default_rng(seed)
+    model.flat.data += 0.1 * rng.standard_normal(model.flat.data.shape).astype(dtype)
+    return model
+
+
+def batch(model: GPT, B: int, T: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return tuple(rng.integers(0, model.config.vocab_size, (2, B, T)))
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def assert_same_gradients(model: GPT, ids, targets, *, mask=None, weights=None) -> None:
+    """Logits, loss and every parameter's gradient equal those of PyTorch on the same numbers."""
+    twin = torch_copy(model)
+    logits, loss = model(ids, targets, mask=mask, weights=weights)
+    loss.backward()
+    as_torch = [None if a is None else torch.from_numpy(a) for a in (ids, targets, mask, weights)]
+    their_logits, their_loss = twin(*as_torch)
+    their_loss.backward()
+
+    tolerance = GRADIENT_TOLERANCE[model.config.dtype]
+    assert relative_error(logits.numpy(), their_logits.detach().numpy()) < tolerance
+    assert abs(loss.item() - their_loss.item()) < tolerance * their_loss.item()
+    theirs = gradients(twin)
+    assert set(theirs) == {name for name, _ in model.named_parameters()}
+    errors = {name: relative_error(p.grad, theirs[name].numpy()) for name, p in model.named_parameters()}
+    assert max(errors.values()) < tolerance, sorted(errors.items(), key=lambda item: -item[1])[:3]
+
+
+@pytest.mark.parametrize("dtype", GRADIENT_TOLERANCE)
+@pytest.mark.parametrize("case", CASES)
+def test_gradients(case, dtype):
+    B, T, overrides = CASES[case]
+    model = make_model(overrides, dtype)
+    assert_same_gradients(model, *batch(model, B, T))
+
+
+@pytest.mark.parametrize("dtype", GRADIENT_TOLERANCE)
+def test_gradients_with_targets_left_out_and_weighted(dtype):
+    model = make_model({}, dtype)
+    ids, targets = batch(model, 4, 9)
+    rng = np.random.default_rng(3)
+    targets[rng.random(targets.shape) < 0.4] = -1
+    targets[1] = -1
+    assert_same_gradients(model, ids, targets)
+    model.zero_grad()
+    assert_same_gradients(model, ids, targets, weights=rng.random(targets.shape).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", GRADIENT_TOLERANCE)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_gradients_with_padding(side, dtype):
+    model = make_model({}, dtype)
+    ids, targets = batch(model, 4, 8)
+    real = np.arange(8) < np.array([[8], [5], [1], [6]])  # (B, T), rows of 8, 5, 1 and 6 tokens
+    if side == "left":  # then the first queries of a row see no key at all
+        real = np.ascontiguousarray(real[:, ::-1])
+    targets[~real] = -1
+    assert_same_gradients(model, ids, targets, mask=real)
+
+
+def test_two_backwards_add_up_as_in_torch():
+    model = make_model({})
+    twin = torch_copy(model)
+    for seed in range(2):
+        ids, targets = batch(model, 2, 6, seed)
+        model(ids, targets)[1].backward()
+        twin(torch.from_numpy(ids), torch.from_numpy(targets))[1].backward()
+    theirs = gradients(twin)
+    assert all(relative_error(p.grad, theirs[name].numpy()) < 1e-10 for name, p in model.named_parameters())
