@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from minillm.errors import UserError
 
@@ -24,9 +25,14 @@ def available_cores() -> int:
     return max(1, int(min([cores, *quotas])))
 
 
+def blas_libraries() -> list[str]:
+    """Name and version of each BLAS in this process; none where threadpoolctl does not know it (Apple's Accelerate)."""
+    return [f"{pool['internal_api']} {pool['version']}" for pool in _blas_pools()]
+
+
 def blas_threads() -> int:
-    """Threads that NumPy's BLAS uses now; 1 where threadpoolctl does not know the library (Apple's Accelerate)."""
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+    """Threads that BLAS uses now; 1 where threadpoolctl does not know the library."""
+    return max((pool["num_threads"] for pool in _blas_pools()), default=1)
 
 
 def limit_threads(n: int | None = None) -> threadpool_limits:
@@ -54,6 +60,10 @@ def limit_threads(n: int | None = None) -> threadpool_limits:
             stacklevel=2,
         )
     return threadpool_limits(limits=n)
+
+
+def _blas_pools() -> list[dict[str, Any]]:
+    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
 def _cgroup_quotas(root: Path, membership: Path) -> Iterator[float]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
+import sys
+
+from autograd import use_backend
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "generate",
         help="write text with a trained model",
-        description="Print the prompt and its continuation, as the model writes it. Only text goes to standard output.",
+        description="Print the prompt, its continuation as the model writes it, and a newline. "
+        "Nothing but this text goes to standard output.",
     )
     parser.add_argument("model", metavar="RUN", help="a run folder of `minillm train`, or a .safetensors file")
     parser.add_argument(
@@ -31,4 +37,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from minillm.generate import generate_text
+    from minillm.threads import limit_threads
+    from minillm.weights import load_model
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for what it cannot
+    with limit_threads(args.threads), use_backend(args.backend):
+        model, tokenizer = load_model(args.model)
+        pieces = generate_text(
+            model,
+            tokenizer,
+            args.prompt,
+            args.max_new_tokens,
+            temperature=args.temperature,
+            top_k=args.top_k,
+            top_p=args.top_p,
+            seed=args.seed,
+            stop=args.stop,
+        )
+        for piece in itertools.chain([args.prompt], pieces):
+            print(piece, end="", flush=True)
+        print()
+    return 0

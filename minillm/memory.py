@@ -1,0 +1,51 @@
+"""What a model takes to train, by formula alone: parameters by part, and bytes of memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minillm.config import GPTConfig
+
+_INT, _BOOL = 8, 1  # bytes of a token id, and of an element of a mask
+
+
+def parameters_by_part(config: GPTConfig) -> dict[str, int]:
+    """Number of parameters of each part of the model; they add up to `config.n_params()`."""
+    assert config.d_ff is not None
+    C, F, V, L, b = config.d_model, config.d_ff, config.vocab_size, config.n_layer, int(config.bias)
+    return {
+        "token embedding": V * C,
+        "position embedding": config.context_length * C,
+        "attention": L * ((C + b) * 3 * C + (C + b) * C),  # queries, keys and values; then the projection back
+        "feed-forward": L * ((C + b) * F + (F + b) * C),
+        "norms": (2 * L + 1) * (C + b * C),
+        "head": 0 if config.tie_embeddings else V * C,
+    }
+
+
+def activation_bytes(config: GPTConfig, batch_size: int) -> int:
+    """Bytes that a forward pass at full context saves for backward: what hangs on the tape, without the weights."""
+    assert config.d_ff is not None
+    B, T, C, F, V, H = batch_size, config.context_length, config.d_model, config.d_ff, config.vocab_size, config.n_head
+    N, number = B * T, np.dtype(config.dtype).itemsize
+    mask = _BOOL if config.dropout else 0
+    norm = N * (2 * C + 2) * number  # its input, mean and rstd, and its output, which the linear layer after it keeps
+    probs = B * H * T * T
+    attention = N * 4 * C * number + probs * (number + mask)  # queries, keys, values; probs; the projection's input
+    activation = _BOOL if config.activation == "relu" else 2 * number  # where positive, or input and its tanh or cdf
+    feed_forward = N * F * (activation + number)  # and the projection's input
+    residual_masks = 2 * N * C * mask
+    embedding = (N + T) * _INT + N * C * mask  # ids and positions
+    loss = N * V * number + N * (number + _INT)  # probs; share and target of each token
+    return embedding + config.n_layer * (2 * norm + attention + feed_forward + residual_masks) + norm + loss
+
+
+def training_bytes(config: GPTConfig, batch_size: int) -> dict[str, int]:
+    """Bytes that training keeps from step to step, and from forward to backward; passing intermediates add to it."""
+    weights = config.n_params() * np.dtype(config.dtype).itemsize
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "AdamW": 2 * weights,  # first and second moments
+        "activations": activation_bytes(config, batch_size),
+    }
