@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minillm import GPT, GPTConfig
+from minillm.optim import AdamW, clip_scale, global_norm
 
 torch = pytest.importorskip("torch", reason="the parity tests compare with PyTorch: pip install torch")
 
@@ -108,3 +109,42 @@ def test_two_backwards_add_up_as_in_torch():
         twin(torch.from_numpy(ids), torch.from_numpy(targets))[1].backward()
     theirs = gradients(twin)
     assert all(relative_error(p.grad, theirs[name].numpy()) < 1e-10 for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("decay", ["linear", "matrices"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_twenty_steps_of_adamw(tied, decay):
+    """Clipping at 1.0, groups with and without decay, another batch at each step: losses and weights follow."""
+    model = make_model({"tie_embeddings": tied})
+    twin = torch_copy(model)
+    optimizer = AdamW(model, lr=1e-2, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1, decay=decay)
+
+    def decays(name: str, p: torch.nn.Parameter) -> bool:
+        return p.ndim >= 2 and (decay == "matrices" or "embedding" not in name)
+
+    named = list(twin.named_parameters())
+    groups = [
+        {"params": [p for name, p in named if decays(name, p)], "weight_decay": 0.1},
+        {"params": [p for name, p in named if not decays(name, p)], "weight_decay": 0.0},
+    ]
+    their_optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.99), eps=1e-8)
+    start, n_clipped = model.flat.data.copy(), 0
+    for seed in range(20):
+        ids, targets = batch(model, 3, 8, seed)
+        model.zero_grad()
+        _, loss = model(ids, targets)
+        loss.backward()
+        scale = clip_scale(float(global_norm(optimizer.grads())), 1.0)
+        n_clipped += scale < 1
+        optimizer.step(scale)
+
+        their_optimizer.zero_grad()
+        _, their_loss = twin(torch.from_numpy(ids), torch.from_numpy(targets))
+        their_loss.backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+        their_optimizer.step()
+        assert abs(loss.item() - their_loss.item()) < 1e-6
+    assert n_clipped > 0
+    assert relative_error(start, model.flat.data) > 0.1  # they went somewhere
+    for name, p in twin.named_parameters():
+        assert relative_error(dict(model.named_parameters())[name].data, p.detach().numpy()) < 1e-6, name
