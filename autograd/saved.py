@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 _lock = threading.RLock()  # re-entrant: a node may be collected, and release, while another is being saved
-_counts: dict[int, list[Any]] = {}  # id(array) -> [array, how many nodes hold it]; only arrays that were writeable
+# id(array) -> [array, how many nodes hold it, views of it that wait]; only arrays that were writeable
+_counts: dict[int, list[Any]] = {}
 
 
 def protect(arrays: Iterable[object]) -> list[Any]:
@@ -28,7 +29,7 @@ def protect(arrays: Iterable[object]) -> list[Any]:
                 entry[1] += 1
             elif array.flags.writeable:
                 array.flags.writeable = False
-                _counts[id(array)] = [array, 1]
+                _counts[id(array)] = [array, 1, []]
             else:
                 continue  # the caller made it read-only: it stays so
             held.append(array)
@@ -43,7 +44,17 @@ def release(held: Iterable[Any]) -> None:
             entry[1] -= 1
             if entry[1] == 0:
                 del _counts[id(array)]
-                array.flags.writeable = True
+                for closed in (array, *entry[2]):
+                    _reopen(closed)
+
+
+def _reopen(array: Any) -> None:
+    """Make an array writeable; a view of an array that is still held waits for it, since NumPy refuses until then."""
+    owner = array.base
+    if owner is None or not isinstance(owner, np.ndarray) or owner.flags.writeable:
+        array.flags.writeable = True
+    elif id(owner) in _counts:
+        _counts[id(owner)][2].append(array)
 
 
 def share_memory(a: object, b: object) -> bool:

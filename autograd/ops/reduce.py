@@ -51,7 +51,7 @@ def reduce_max_forward(x: Array, *, axis: Axes = None, keepdims: bool = False) -
 
 
 def reduce_max_backward(dy: Array, at_max: Array, axis: Axes) -> tuple[Array]:
-    ties = at_max.sum(axis, keepdims=True)  # how many share the maximum
+    ties = at_max.sum(axis, dy.dtype, keepdims=True)  # how many share the maximum; integers would promote float32
     return (at_max * (dy.reshape(ties.shape) / ties),)
 
 

@@ -1,0 +1,16 @@
+"""Checks that every test gets: no mode may leak from one test into the next."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from autograd import modes
+
+
+@pytest.fixture(autouse=True)
+def modes_do_not_leak() -> Iterator[None]:
+    """Fail a test that leaves recording, the backend or the observer other than it found them."""
+    watched = (modes.recording, modes.backend_name, modes.observer)
+    before = [mode.get() for mode in watched]
+    yield
+    assert [mode.get() for mode in watched] == before
