@@ -1,0 +1,49 @@
+"""What the README and the examples say is true."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def test_the_readme_shows_commands():
+    assert len(COMMANDS) >= 5
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_make_commands_of_the_readme_are_targets(command):
+    assert f"\n{shlex.split(command)[1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "/minillm " in c])
+def test_minillm_commands_of_the_readme_parse(command):
+    from minillm.cli.main import build_parser
+
+    build_parser().parse_args(shlex.split(command)[1:])  # argparse exits on an option it does not know
+
+
+def test_python_in_the_readme_runs(capsys):
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in block)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "blocks.0.attn.qkv.weight (384, 128) (384, 128)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(re.findall(r"\]\(([^)#]+)\)", README)))
+def test_links_of_the_readme_lead_somewhere(path):
+    assert (ROOT / path).exists()
+
+
+def test_example_learns_its_sentence(capsys):
+    example = runpy.run_path(str(ROOT / "examples" / "train_in_thirty_lines.py"))
+    assert example["main"]().startswith("goes down proves nothing")
