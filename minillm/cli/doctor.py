@@ -36,16 +36,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from minillm.threads import limit_threads
 
-    for line in _environment():
-        print(line)
     failed = False
-    with use_backend(args.backend), limit_threads():
-        ids = np.random.default_rng(0).integers(CONFIG.vocab_size, size=(4, CONFIG.context_length + 1))  # (B, T+1)
-        model, batch = GPT(CONFIG), (ids[:, :-1], ids[:, 1:])
-        for check in (check_initial_loss, check_gradients, check_overfits):  # in this order: the last one trains
-            passed, fact = check(model, batch)
-            print(f"{'PASS' if passed else 'FAIL'}  {fact}")
-            failed = failed or not passed
+    with use_backend(args.backend):  # before anything is printed: it may not run here
+        for line in _environment():
+            print(line)
+        with limit_threads():
+            ids = np.random.default_rng(0).integers(CONFIG.vocab_size, size=(4, CONFIG.context_length + 1))  # (B, T+1)
+            model, batch = GPT(CONFIG), (ids[:, :-1], ids[:, 1:])
+            for check in (check_initial_loss, check_gradients, check_overfits):  # in this order: the last one trains
+                passed, fact = check(model, batch)
+                print(f"{'PASS' if passed else 'FAIL'}  {fact}")
+                failed = failed or not passed
     return int(failed)
 
 
@@ -89,6 +90,7 @@ def check_gradients(model: GPT, batch: Batch) -> tuple[bool, str]:
             losses.append(_loss(model, batch))
         p.data = start
         measured = (losses[0] - losses[1]) / (2 * h)
+        assert p.grad is not None
         norm = float((p.grad * p.grad).sum()) ** 0.5
         error = abs(float((p.grad * direction).sum()) - measured) / max(norm, 1e-12)
         if not error <= worst:  # NaN is the worst

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from minillm.errors import UserError
 
 Logits = NDArray[np.floating[Any]]
-Probs = NDArray[np.float64]
+Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sampling:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserError(f"top_p is {self.top_p}: give a probability above 0 and at most 1, or leave it out")
 
-    def probs(self, logits: Logits) -> Probs:
+    def probs(self, logits: Logits) -> Row:
         """Probabilities (V,) by which the next token is drawn from logits (V,).
 
         Raises:
@@ -55,19 +55,16 @@ class Sampling:
                 f"the model's largest logit is {x.max()}, so no token can be chosen: its weights are broken; "
                 "use a checkpoint from before the loss stopped being finite"
             )
+        x = x - x.max()  # (V,), cancels
         if self.temperature == 0:
-            greedy = np.zeros_like(x)
-            greedy[x.argmax()] = 1
-            return greedy
+            return softmax(keep_likeliest(x, 1))
         with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to minus infinity
-            e = np.exp((x - x.max()) / self.temperature)  # (V,)
+            x = x / self.temperature  # (V,)
         if self.top_k is not None:
-            e = keep_likeliest(e, self.top_k)
-        probs: Probs = e / e.sum()
+            x = keep_likeliest(x, self.top_k)
         if self.top_p is not None:
-            probs = keep_likeliest(probs, nucleus_size(probs, self.top_p))
-            probs /= probs.sum()
-        return probs
+            x = keep_likeliest(x, nucleus_size(softmax(x), self.top_p))
+        return softmax(x)
 
     def draw(self, logits: Logits, rng: np.random.Generator) -> int:
         """A token id for logits (V,), by one number of `rng`. Raises UserError as `probs` does."""
@@ -76,15 +73,22 @@ class Sampling:
         return int(np.searchsorted(cdf, rng.random() * cdf[-1], side="right"))
 
 
-def keep_likeliest(probs: Probs, k: int) -> Probs:
-    """probs (V,) with all but the k largest set to zero."""
-    order = np.argsort(-probs, kind="stable")  # (V,), likeliest first, of equal ones the lower id
-    kept = np.zeros_like(probs)
-    kept[order[:k]] = probs[order[:k]]
+def softmax(x: Row) -> Row:
+    """Probabilities of logits (V,)."""
+    e = np.exp(x - x.max())  # (V,)
+    probs: Row = e / e.sum()
+    return probs
+
+
+def keep_likeliest(x: Row, k: int) -> Row:
+    """Logits (V,) with all but the k largest set to minus infinity."""
+    order = np.argsort(-x, kind="stable")  # (V,), likeliest first, of equal ones the lower id
+    kept = np.full_like(x, -np.inf)
+    kept[order[:k]] = x[order[:k]]
     return kept
 
 
-def nucleus_size(probs: Probs, p: float) -> int:
+def nucleus_size(probs: Row, p: float) -> int:
     """The fewest tokens, likeliest first, whose probabilities (V,) add up to p or more."""
     reached = np.cumsum(np.sort(probs)[::-1])  # (V,)
     return int(np.searchsorted(reached, p)) + 1
