@@ -1,6 +1,7 @@
 """Writing files so that a crash, a kill or a full disk leaves either the old file or the new one, never half of one."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,29 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a folder of files that `replacing` wrote, which must not exist yet: yield a temporary folder.
+
+    What a killed run left in the temporary folder is removed first.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _sync_folder(temporary)
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the folder {str(path)!r}: {error.strerror or error}: "
+            "check that it may be written to and has free space"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

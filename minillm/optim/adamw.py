@@ -12,7 +12,7 @@ As in PyTorch, and unlike the paper, lr multiplies the decay too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -188,10 +188,8 @@ class AdamW:
 
 def _named(params: Parameters) -> list[tuple[str, Parameter]]:
     """(name, parameter) of each; unnamed ones are numbered."""
-    given = params.named_parameters() if isinstance(params, Module) else params
-    named = []
-    for i, item in enumerate(given):
-        named.append((str(i), item) if isinstance(item, Parameter) else item)
+    given: Iterable[Any] = params.named_parameters() if isinstance(params, Module) else params
+    named = [(str(i), p) if isinstance(p, Parameter) else p for i, p in enumerate(given)]
     if not named:
         raise UserError("AdamW was given no parameters: give it a model or its parameters")
     return named

@@ -1,0 +1,194 @@
+"""`minillm train`: a run from text to a trained model, in one folder."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autograd import use_backend
+from minillm import GPT, GPTConfig, UserError, __version__
+from minillm.config import PRESETS
+from minillm.data import STDLIB
+from minillm.tokenizer import TOKENIZERS
+from minillm.train.config import TrainConfig, recipe
+
+if TYPE_CHECKING:
+    from minillm.train import Trainer
+
+DEFAULT_PRESET = "python-tiny"
+RUN_FILES = ("metrics.jsonl", "model.safetensors", "loss.png", "checkpoints", "tokens")
+SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 200, 0.8
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model on text",
+        description="Train a model and write it, its metrics, its loss curve and checkpoints into one folder. "
+        "Ctrl-C saves a checkpoint; --resume goes on from it.",
+    )
+    parser.add_argument("--data", nargs="+", metavar="PATH", help=f"files, folders, globs, or {STDLIB} ({STDLIB})")
+    parser.add_argument("--preset", help=f"model and recipe to start from: {', '.join(PRESETS)} ({DEFAULT_PRESET})")
+    parser.add_argument("--tokenizer", help=f"{' or '.join(TOKENIZERS)} (the preset's)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (runs/PRESET)")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
+    parser.add_argument("--backend", default="numpy", help="numpy or cupy (numpy)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of linear algebra (the available cores)")
+    _add_fields(parser.add_argument_group("training (the preset has the defaults)"), TrainConfig)
+    _add_fields(parser.add_argument_group("model (the preset has the defaults)"), GPTConfig)
+    parser.set_defaults(run=run)
+
+
+def _add_fields(group: argparse._ArgumentGroup, config: type[GPTConfig] | type[TrainConfig]) -> None:
+    """One flag for each field of a configuration; None: not given."""
+    types = typing.get_type_hints(config)
+    for field in fields(config):
+        flag, help_text = f"--{field.name.replace('_', '-')}", field.metadata["help"].replace("%", "%%")
+        allowed = (types[field.name], *typing.get_args(types[field.name]))  # `int | None` has the arguments int, None
+        kind = next((kind for kind in (bool, int, float) if kind in allowed), str)
+        if kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
+        else:
+            metavar = {int: "N", float: "X", str: "NAME"}[kind]
+            group.add_argument(flag, type=kind, metavar=metavar, help=help_text)
+
+
+def run(args: argparse.Namespace) -> int:
+    from minillm.threads import blas_threads, limit_threads
+
+    if args.resume and args.overwrite:
+        raise UserError("--resume and --overwrite were both given: give the one that you mean")
+    out = args.out or Path("runs") / (args.preset or DEFAULT_PRESET)
+    with limit_threads(args.threads), use_backend(args.backend):
+        print(f"backend {args.backend}, {blas_threads()} threads")
+        trainer = _resume(args, out) if args.resume else _start(args, out)
+        if not trainer.train():
+            again = shlex.join(["minillm", "train", "--out", str(out), "--resume"])
+            print(f"\nstopped at step {trainer.step}, which is saved; to go on: {again}", file=sys.stderr)
+            return 130
+        _finish(trainer)
+    return 0
+
+
+def _given(args: argparse.Namespace, config: type[GPTConfig] | type[TrainConfig]) -> dict[str, Any]:
+    """The fields of a configuration that flags set."""
+    return {f.name: getattr(args, f.name) for f in fields(config) if getattr(args, f.name) is not None}
+
+
+def _start(args: argparse.Namespace, out: Path) -> Trainer:
+    """A new run. Everything that can be wrong with the request is looked at before anything is written."""
+    from minillm.data import Loader, open_tokens, read_corpus, split, windows, write_tokens
+    from minillm.train import Trainer
+
+    preset = args.preset or DEFAULT_PRESET
+    GPTConfig.preset(preset)  # raises for an unknown name
+    name = args.tokenizer or recipe(preset).tokenizer
+    if name not in TOKENIZERS:
+        raise UserError(f"unknown tokenizer {name!r}: choose one of {', '.join(TOKENIZERS)}")
+    existing = [out / file for file in RUN_FILES if (out / file).exists()]
+    if existing and not args.overwrite:
+        raise UserError(
+            f"{str(out)!r} holds another run: give --resume to go on with it, --overwrite, or another --out"
+        )
+    train_config = TrainConfig(**{**recipe(preset).train, **_given(args, TrainConfig)})
+
+    sources = args.data or [STDLIB]
+    corpus = read_corpus(sources)
+    tokenizer = TOKENIZERS[name].train(corpus.text)
+    if args.vocab_size not in (None, tokenizer.vocab_size):
+        raise UserError(
+            f"vocab_size is {args.vocab_size}, but the {name} tokenizer of this text has {tokenizer.vocab_size}: "
+            "leave --vocab-size out"
+        )
+    config = GPTConfig.preset(preset, **{**_given(args, GPTConfig), "vocab_size": tokenizer.vocab_size})
+    ids = [tokenizer.encode(text) for text in split(corpus.text, train_config.val_fraction)]  # train, validation
+    Loader(ids[0], train_config.batch_size, config.context_length, train_config.seed)  # raises for a text too short
+    windows(ids[1], config.context_length, batch_size=1)  # likewise
+    model = GPT(config, train_config.seed)
+
+    try:
+        (out / "tokens").mkdir(parents=True, exist_ok=True)
+        for path in existing:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (out / "tokens").mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {str(out)!r}: {error.strerror}: give another --out") from error
+    for path, tokens in zip(_token_files(out), ids, strict=True):
+        write_tokens(path, tokens, tokenizer.vocab_size)
+    print(corpus.description)
+    _describe(config, train_config, len(ids[0]), len(ids[1]))
+    train_tokens, val_tokens = (open_tokens(path, tokenizer.vocab_size) for path in _token_files(out))
+    extra = {"preset": preset, "data": sources, "version": __version__}
+    return Trainer(model, tokenizer, train_tokens, val_tokens, train_config, out, extra)
+
+
+def _resume(args: argparse.Namespace, out: Path) -> Trainer:
+    """The run in `out`, at its newest checkpoint, with the configuration that it began with."""
+    from minillm.data import open_tokens
+    from minillm.tokenizer import from_dict
+    from minillm.train import Trainer
+    from minillm.train.checkpoint import newest_checkpoint
+
+    checkpoint = newest_checkpoint(out)
+    manifest = checkpoint.manifest
+    stored = {
+        "preset": manifest["preset"],
+        "data": manifest["data"],
+        "tokenizer": manifest["tokenizer"]["name"],
+        **manifest["config"],
+        **manifest["train_config"],
+    }
+    differing = [
+        f"{name} is {getattr(args, name)} and was {value}"
+        for name, value in stored.items()
+        if getattr(args, name) not in (None, value)
+    ]
+    if differing:
+        raise UserError(
+            f"the run in {str(out)!r} has another configuration ({'; '.join(differing)}): "
+            "leave these flags out to resume it, or start another run with another --out"
+        )
+    config, train_config = GPTConfig.from_dict(manifest["config"]), TrainConfig(**manifest["train_config"])
+    tokenizer = from_dict(manifest["tokenizer"])
+    train_tokens, val_tokens = (open_tokens(path, tokenizer.vocab_size) for path in _token_files(out))
+    extra = {name: manifest[name] for name in ("preset", "data", "version")}
+    trainer = Trainer(GPT(config), tokenizer, train_tokens, val_tokens, train_config, out, extra)
+    trainer.resume(checkpoint)
+    print(f"resuming {str(out)!r} at step {trainer.step}")
+    _describe(config, train_config, len(train_tokens), len(val_tokens))
+    return trainer
+
+
+def _token_files(out: Path) -> tuple[Path, Path]:
+    return out / "tokens" / "train.npy", out / "tokens" / "val.npy"
+
+
+def _describe(config: GPTConfig, train_config: TrainConfig, n_train: int, n_val: int) -> None:
+    print(f"{n_train:,} training and {n_val:,} validation tokens, vocabulary of {config.vocab_size}")
+    print(f"{config.n_params():,} parameters, {train_config.steps:,} steps", flush=True)
+
+
+def _finish(trainer: Trainer) -> None:
+    """Write the model and the curve, and show what was learned."""
+    from minillm.generate import generate_text
+    from minillm.train.metrics import METRICS_FILE
+    from minillm.train.plots import plot_losses
+    from minillm.weights import MODEL_FILE, save_model
+
+    model, curve = trainer.out / MODEL_FILE, trainer.out / "loss.png"
+    save_model(model, trainer.model, trainer.tokenizer)
+    drawn = plot_losses(trainer.out / METRICS_FILE, curve)
+    sample = generate_text(
+        trainer.model, trainer.tokenizer, "", SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=trainer.config.seed
+    )
+    print(f"\nsample:\n{''.join(sample)}\n")
+    print(f"validation loss {trainer.val_loss:.4f} nats per token, after {trainer.seconds:.0f} s of training")
+    print(f"model       {model}")
+    print(f"loss curve  {curve if drawn else 'not drawn: matplotlib is missing (pip install matplotlib)'}")
