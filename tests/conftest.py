@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import standin
 
 from autograd import modes
 
@@ -14,3 +15,10 @@ def modes_do_not_leak() -> Iterator[None]:
     before = [mode.get() for mode in watched]
     yield
     assert [mode.get() for mode in watched] == before
+
+
+@pytest.fixture
+def strict_cupy() -> Iterator[type[standin.Waits]]:
+    """The backend "cupy" on the strict stand-in; gives the counter of waits for the device."""
+    with standin.installed() as waits:
+        yield waits

@@ -30,9 +30,10 @@ def masked_softmax(scores: Array, allowed: Array) -> Array:
     """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed."""
     scores = np.where(allowed, scores, -np.inf)  # (..., T, T)
     shift = scores.real.max(-1, keepdims=True)  # cancels; `.real` keeps it out of a complex step
-    e = np.exp(scores - np.where(np.isfinite(shift), shift, 0))  # (..., T, T)
-    total = e.sum(-1, keepdims=True)  # (..., T, 1)
-    probs: Array = e / np.where(total == 0, 1, total)
+    scores -= np.where(np.isfinite(shift), shift, 0)
+    probs: Array = np.exp(scores)  # (..., T, T)
+    total = probs.sum(-1, keepdims=True)  # (..., T, 1)
+    probs /= np.where(total == 0, 1, total)
     return probs
 
 
@@ -56,8 +57,8 @@ def attention_forward(
     C, D = C3 // 3, C3 // 3 // n_head
     q, k, v = qkv.reshape(B, T, 3, n_head, D).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
     scale = 1 / D**0.5
-    scores = q @ k.swapaxes(-1, -2) * scale  # (B, H, T, T)
-    allowed = np.tri(T, dtype=bool, like=qkv) if causal else np.ones((T, T), bool, like=qkv)  # (T, T)
+    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, T)
+    allowed = np.tri(T, dtype=bool, like=qkv) if causal else np.ones_like(qkv, bool, shape=(T, T))  # (T, T)
     if key_mask is not None:
         allowed = allowed & key_mask[:, None, None, :]  # (B, 1, T, T)
     probs = masked_softmax(scores, allowed)  # (B, H, T, T)
@@ -74,14 +75,15 @@ def attention_backward(
     scale = 1 / D**0.5
     dy = dy.reshape(B, T, H, D).transpose(0, 2, 1, 3)  # (B, H, T, D)
     kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
-    dv = kept.swapaxes(-1, -2) @ dy  # (B, H, T, D)
+    dqkv = np.empty_like(dy, shape=(B, T, 3, H, D))
+    dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # each (B, H, T, D), a view of dqkv
+    dv[...] = kept.swapaxes(-1, -2) @ dy
     dprobs = dy @ v.swapaxes(-1, -2)  # (B, H, T, T)
     if keep is not None:
         dprobs = dprobs * keep * (1 / (1 - dropout))
     dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * scale  # (B, H, T, T)
-    dq = dscores @ k  # (B, H, T, D)
-    dk = dscores.swapaxes(-1, -2) @ q  # (B, H, T, D)
-    dqkv = np.stack((dq, dk, dv)).transpose(1, 3, 0, 2, 4)  # (B, T, 3, H, D)
+    dq[...] = dscores @ k
+    dk[...] = dscores.swapaxes(-1, -2) @ q
     return dqkv.reshape(B, T, 3 * H * D), None
 
 
