@@ -5,8 +5,7 @@ top-k         only the k likeliest tokens can come. Fan et al. 2018, arXiv:1805.
 top-p         only the nucleus can: the fewest tokens, likeliest first, whose probabilities reach p.
               Holtzman et al. 2019, arXiv:1904.09751
 
-They apply in this order, each to what the one before left, scaled to add up to one. Of equal tokens the lower id
-goes first.
+top-p applies to what temperature and top-k left, scaled to add up to one. Of equal tokens the lower id goes first.
 """
 
 from __future__ import annotations
@@ -55,13 +54,12 @@ class Sampling:
                 f"the model's largest logit is {x.max()}, so no token can be chosen: its weights are broken; "
                 "use a checkpoint from before the loss stopped being finite"
             )
-        x = x - x.max()  # (V,), cancels
-        if self.temperature == 0:
-            return softmax(keep_likeliest(x, 1))
-        with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to minus infinity
-            x = x / self.temperature  # (V,)
-        if self.top_k is not None:
-            x = keep_likeliest(x, self.top_k)
+        k = 1 if self.temperature == 0 else self.top_k
+        if k is not None:
+            x = keep_likeliest(x, k)  # before any rounding could make two of them equal
+        if self.temperature > 0:
+            with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to minus infinity
+                x = (x - x.max()) / self.temperature  # (V,)
         if self.top_p is not None:
             x = keep_likeliest(x, nucleus_size(softmax(x), self.top_p))
         return softmax(x)
