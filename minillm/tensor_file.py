@@ -25,7 +25,7 @@ def write_tensors(path: Path, tensors: dict[str, NDArray[np.generic]], texts: di
     Raises:
         UserError: the file cannot be written.
     """
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     texts = {**texts, "format": FORMAT}
     with replacing(path) as temporary:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -187,7 +188,9 @@ class Trainer:
 
     def _evaluate(self, bar: tqdm[Any], train_loss: float) -> float:
         self.val_loss = evaluate(self.model, self.val_tokens)
-        bar.write(f"step {self.step}: training loss {train_loss:.4f}, validation loss {self.val_loss:.4f}")
+        bar.write(
+            f"step {self.step}: training loss {train_loss:.4f}, validation loss {self.val_loss:.4f}", file=sys.stderr
+        )
         return self.val_loss
 
     def _log(self, loss: float, norm: float, val_loss: float | None, speed: float) -> None:

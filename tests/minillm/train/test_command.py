@@ -1,0 +1,133 @@
+"""`minillm train`: flags, refusals, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from minillm import GPTConfig
+from minillm.cli.main import build_parser, main
+from minillm.train import TrainConfig
+from minillm.weights import load_model
+
+SMALL = ["--preset", "nano", "--steps", "4", "--batch-size", "2", "--log-every", "2", "--threads", "1"]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    (tmp_path / "text.txt").write_text("Around the rugged rocks the ragged rascal ran.\n" * 20)
+    return str(tmp_path / "text.txt")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(["train", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("minillm: error: ")
+    return message
+
+
+def test_a_run_leaves_model_metrics_and_curve(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert main(["train", *SMALL, "--data", text, "--out", str(out), "--tokenizer", "char"]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("validation loss ", "sample:", str(out / "model.safetensors"), str(out / "loss.png")):
+        assert expected in printed
+    model, tokenizer = load_model(out)
+    assert model.config.vocab_size == tokenizer.vocab_size == len(set(Path(text).read_text()))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert lines[0]["val_loss"] is None
+    assert f"validation loss {lines[1]['val_loss']:.4f}" in printed
+    assert lines[0]["tokens_per_second"] > 0
+    assert (out / "loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_every_field_of_both_configurations_is_a_flag() -> None:
+    for config in (GPTConfig, TrainConfig):
+        for field in fields(config):
+            value = {"activation": "relu", "dtype": "float64", "decay": "matrices"}.get(field.name, "3")
+            flag = f"--{field.name.replace('_', '-')}"
+            arguments = [f"--no-{flag[2:]}"] if field.name in ("bias", "tie_embeddings") else [flag, value]
+            args = build_parser().parse_args(["train", *arguments])
+            assert getattr(args, field.name) == (
+                False if len(arguments) == 1 else type(getattr(args, field.name))(value)
+            )
+            assert getattr(build_parser().parse_args(["train"]), field.name) is None
+
+
+def test_a_flag_overrides_the_recipe(text: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = [
+        "--preset",
+        "shakespeare-char",
+        "--n-layer",
+        "1",
+        "--d-model",
+        "8",
+        "--no-bias",
+        "--lr",
+        "0.5",
+        "--steps",
+        "1",
+    ]
+    assert main(["train", *arguments, "--data", text, "--out", str(out), "--threads", "1"]) == 0
+    manifest = json.loads((out / "checkpoints" / "step-0000001" / "manifest.json").read_text())
+    assert manifest["train_config"]["decay"] == "matrices"  # of the recipe, as the tokenizer
+    assert manifest["tokenizer"]["name"] == "char"
+    assert (manifest["train_config"]["lr"], manifest["config"]["n_layer"], manifest["config"]["bias"]) == (
+        0.5,
+        1,
+        False,
+    )
+
+
+def test_another_run_is_not_touched_unless_told(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = [*SMALL, "--data", text, "--out", str(tmp_path / "run")]
+    assert main(["train", *run]) == 0
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert "holds another run" in refused(capsys, *run, "--seed", "5")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert main(["train", *run, "--seed", "5", "--overwrite"]) == 0
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() != before
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert "give the one" in refused(capsys, *run, "--resume", "--overwrite")
+
+
+def test_resuming_another_configuration_names_what_differs(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = [*SMALL, "--data", text, "--out", str(tmp_path / "run")]
+    assert main(["train", *run]) == 0
+    assert main(["train", *run, "--resume"]) == 0  # the same flags again, on a run that is done
+    message = refused(capsys, "--out", str(tmp_path / "run"), "--resume", "--lr", "0.2", "--n-layer", "5")
+    assert "lr is 0.2 and was 0.001" in message
+    assert "n_layer is 5 and was 2" in message
+    assert "no checkpoint" in refused(capsys, "--out", str(tmp_path / "nowhere"), "--resume")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "huge"], "unknown preset 'huge'"),
+        (["--tokenizer", "word"], "unknown tokenizer 'word'"),
+        (["--n-head", "3"], "n_head 3 does not divide d_model 16"),
+        (["--context-length", "5000"], "needs at least 5001"),
+        (["--val-fraction", "0.0005"], "the validation data has"),
+        (["--vocab-size", "300"], "leave --vocab-size out"),
+        (["--steps", "0"], "steps is 0"),
+        (["--threads", "0"], "threads is 0"),
+        (["--data", "no/such/file"], "there is no file or folder"),
+        (["--backend", "abacus"], "unknown backend"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert message in refused(capsys, *SMALL, "--data", text, "--out", str(tmp_path / "run"), *arguments)
+    assert not (tmp_path / "run").exists()
