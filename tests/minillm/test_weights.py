@@ -1,6 +1,7 @@
 """Model files: what is saved comes back, and a damaged or foreign file is refused by name."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,23 @@ def test_a_path_with_no_model_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step-0000005"):
         load_model(tmp_path)
     load_model(checkpoint)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files, as POSIX has it")
+def test_a_full_disk_leaves_the_earlier_file(saved: Path) -> None:
+    import resource
+
+    before, limits = saved.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # writing beyond it fails, as on a full disk
+    try:
+        with pytest.raises(
+            UserError, match=r"cannot write .*model\.safetensors.*earlier file of that name is unchanged"
+        ):
+            save_model(saved, tiny(n_layer=1), TOKENIZER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
 def test_the_checksum_depends_on_names_shapes_and_values() -> None:
