@@ -1,0 +1,41 @@
+"""Dropout: how much it keeps, that masks depend on the key alone, and that the mean stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autograd import Stream, Tensor, use_stream
+from minillm.layers import Dropout
+from minillm.layers.dropout import dropout_forward, keep_mask
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
+def test_keeps_what_it_says(p: float) -> None:
+    n = 100_000
+    kept = keep_mask((n,), p, (3, 4), np.zeros(0)).sum()
+    assert abs(kept - n * (1 - p)) <= 4 * np.sqrt(n * p * (1 - p))  # four standard deviations
+
+
+def test_kept_elements_are_scaled_so_that_the_mean_stays() -> None:
+    y, _ = dropout_forward(np.full((100_000,), 3.0), p=0.25, key=(1, 0))
+    assert set(np.unique(y)) == {0.0, 4.0}
+    assert abs(y.mean() - 3) < 0.03
+
+
+def test_neighbouring_keys_draw_unrelated_masks() -> None:
+    masks = [keep_mask((100_000,), 0.5, key, np.zeros(0)) for key in ((0, 0), (0, 1), (1, 0), (2**32, 0), (0, 2**32))]
+    correlations = np.corrcoef(masks) - np.eye(len(masks))
+    assert np.abs(correlations).max() < 4 / np.sqrt(100_000)
+
+
+def test_draws_while_training_only() -> None:
+    layer, x = Dropout(0.5), Tensor(np.ones(64))
+    with use_stream(Stream(seed=1)) as _:
+        first, second = layer(x).data, layer(x).data
+        layer.eval()
+        assert layer(x) is x
+    assert not np.array_equal(first, second)
+    layer.train()
+    with use_stream(Stream(seed=1)):
+        np.testing.assert_array_equal(layer(x).data, first)
