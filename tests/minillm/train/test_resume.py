@@ -100,6 +100,15 @@ def test_a_damaged_checkpoint_is_named_with_the_one_before(make_trainer: MakeTra
         newest_checkpoint(trainer.out)
 
 
+def test_a_leftover_temporary_folder_is_written_anew(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    leftover = trainer.out / "checkpoints" / "step-0000000.tmp"
+    leftover.mkdir(parents=True)
+    (leftover / "rubbish").touch()
+    folder = trainer.save()
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", "model.safetensors", "optimizer.safetensors"}
+
+
 def test_no_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint in"):
         newest_checkpoint(tmp_path)
