@@ -1,6 +1,7 @@
 """Probabilities against formulas written out, draws against probabilities."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ def distributions(max_size: int = 40) -> st.SearchStrategy[np.ndarray]:
         (Sampling(top_p=0.69), [0, 4 / 7, 0, 3 / 7, 0]),  # 0.4 is less, 0.4 + 0.3 is enough
         (Sampling(top_p=0.71), [0, 40 / 85, 0, 30 / 85, 15 / 85]),
         (Sampling(top_p=1), PROBS),
+        (Sampling(temperature=0.5, top_p=0.8), [0, 0.64, 0, 0.36, 0]),  # 0.16 and 0.09 of 0.285 are enough
         (Sampling(top_k=3, top_p=0.8), [0, 4 / 7, 0, 3 / 7, 0]),  # 0.7/0.85 of what top-k left is enough
     ],
 )
@@ -52,6 +54,14 @@ def test_draws_come_as_often_as_their_probabilities_say(sampling: Sampling) -> N
     assert counts[~possible].sum() == 0
     chi_square = ((counts - expected)[possible] ** 2 / expected[possible]).sum()
     assert chi_square < 18.5  # exceeded once in 1,000 seeds at 4 degrees of freedom
+
+
+@pytest.mark.parametrize("number", [0.0, 1 - 2**-53])  # the ends of what Generator.random() gives
+@given(probs=distributions())
+def test_no_draw_is_out_of_range_or_impossible(probs: np.ndarray, number: float) -> None:
+    logits = np.concatenate([[-np.inf], np.log(probs), [-np.inf]])
+    token = Sampling().draw(logits, SimpleNamespace(random=lambda: number))  # type: ignore[arg-type]
+    assert 1 <= token <= len(probs)
 
 
 @given(rows, st.integers(0, 9))
