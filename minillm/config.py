@@ -84,15 +84,22 @@ class GPTConfig:
     def head_dim(self) -> int:
         return self.d_model // self.n_head
 
-    def n_params(self) -> int:
-        """Number of parameters of the model, a tied head counted once."""
-        C, V, b = self.d_model, self.vocab_size, int(self.bias)
+    def params_by_part(self) -> dict[str, int]:
+        """Number of parameters of each part of the model, a tied head counted once."""
         assert self.d_ff is not None
-        norm = C + b * C
-        attention = 3 * C * C + b * 3 * C + C * C + b * C
-        feed_forward = C * self.d_ff + b * self.d_ff + self.d_ff * C + b * C
-        head = 0 if self.tie_embeddings else V * C
-        return V * C + self.context_length * C + self.n_layer * (2 * norm + attention + feed_forward) + norm + head
+        C, F, V, L, b = self.d_model, self.d_ff, self.vocab_size, self.n_layer, int(self.bias)
+        return {
+            "token embedding": V * C,
+            "position embedding": self.context_length * C,
+            "attention": L * ((C + b) * 3 * C + (C + b) * C),  # queries, keys and values; then the projection back
+            "feed-forward": L * ((C + b) * F + (F + b) * C),
+            "norms": (2 * L + 1) * (C + b * C),
+            "head": 0 if self.tie_embeddings else V * C,
+        }
+
+    def n_params(self) -> int:
+        """Number of parameters of the model."""
+        return sum(self.params_by_part().values())
 
     def flops_per_token(self) -> int:
         """Floating-point operations of one training step (forward and backward) per token, at full context.

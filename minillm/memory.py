@@ -1,4 +1,4 @@
-"""What a model takes to train, by formula alone: parameters by part, and bytes of memory."""
+"""The bytes of memory that training a model takes, by formula alone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ import numpy as np
 from minillm.config import GPTConfig
 
 _INT, _BOOL = 8, 1  # bytes of a token id, and of an element of a mask
-
-
-def parameters_by_part(config: GPTConfig) -> dict[str, int]:
-    """Number of parameters of each part of the model; they add up to `config.n_params()`."""
-    assert config.d_ff is not None
-    C, F, V, L, b = config.d_model, config.d_ff, config.vocab_size, config.n_layer, int(config.bias)
-    return {
-        "token embedding": V * C,
-        "position embedding": config.context_length * C,
-        "attention": L * ((C + b) * 3 * C + (C + b) * C),  # queries, keys and values; then the projection back
-        "feed-forward": L * ((C + b) * F + (F + b) * C),
-        "norms": (2 * L + 1) * (C + b * C),
-        "head": 0 if config.tie_embeddings else V * C,
-    }
 
 
 def activation_bytes(config: GPTConfig, batch_size: int) -> int:

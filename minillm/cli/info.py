@@ -54,12 +54,12 @@ def _config(name: str) -> GPTConfig:
 
 def _facts(config: GPTConfig, batch_size: int) -> dict[str, dict[str, Any]]:
     """Sections of facts, by title; the titles carry the units."""
-    from minillm.memory import parameters_by_part, training_bytes
+    from minillm.memory import training_bytes
 
     training_flops = config.flops_per_token()
     return {
         "configuration": asdict(config),
-        "parameters": _with_total(parameters_by_part(config)),
+        "parameters": _with_total(config.params_by_part()),
         "training_bytes": {"batch_size": batch_size, **_with_total(training_bytes(config, batch_size))},
         "flops_per_token": {"training": training_flops, "forward": training_flops // 3},  # backward is two forwards
     }

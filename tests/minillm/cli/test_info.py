@@ -13,7 +13,7 @@ from autograd.tensor import tape
 from minillm import GPT, GPTConfig
 from minillm.cli.main import main
 from minillm.config import PRESETS
-from minillm.memory import activation_bytes, parameters_by_part, training_bytes
+from minillm.memory import activation_bytes, training_bytes
 
 
 @st.composite
@@ -58,7 +58,7 @@ def test_activation_bytes_are_what_hangs_on_the_tape(config: GPTConfig, batch_si
 
 @given(configs())
 def test_parts_add_up_to_the_parameters_of_the_model(config: GPTConfig) -> None:
-    parts, model = parameters_by_part(config), GPT(config)
+    parts, model = config.params_by_part(), GPT(config)
     assert sum(parts.values()) == config.n_params() == model.flat.data.size
     named = {path: p.size for path, p in model.named_parameters()}
     for part, path in (("attention", ".attn."), ("feed-forward", ".mlp."), ("norms", "ln"), ("head", "head.")):
