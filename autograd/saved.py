@@ -27,7 +27,7 @@ def protect(arrays: Iterable[object]) -> list[Any]:
             entry = _counts.get(id(array))
             if entry is not None:
                 entry[1] += 1
-            elif array.flags.writeable:
+            elif array.flags.writeable or _stops_waiting(array):
                 array.flags.writeable = False
                 _counts[id(array)] = [array, 1, []]
             else:
@@ -55,6 +55,15 @@ def _reopen(array: Any) -> None:
         array.flags.writeable = True
     elif id(owner) in _counts:
         _counts[id(owner)][2].append(array)
+
+
+def _stops_waiting(array: Any) -> bool:
+    """Whether `array` waited for its owner to be released; it no longer does, since it is held again itself."""
+    waiting: list[Any] = _counts.get(id(array.base), [None, 0, []])[2]
+    places = [i for i, view in enumerate(waiting) if view is array]
+    for i in places:
+        del waiting[i]
+    return bool(places)
 
 
 def share_memory(a: object, b: object) -> bool:

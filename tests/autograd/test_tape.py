@@ -23,6 +23,7 @@ from autograd import (
     no_grad,
     observe,
     ops,
+    saved,
     use_stream,
 )
 from minillm.layers.dropout import dropout
@@ -273,3 +274,17 @@ def test_checkpoint_equals_no_checkpoint_bit_for_bit() -> None:
     for plain, checkpointed in zip(*results, strict=True):
         np.testing.assert_array_equal(checkpointed, plain)
     assert (results[0][0] == 0).any()  # dropout did drop
+
+
+def test_a_view_saved_again_while_it_waits_for_its_owner_stays_closed_until_it_is_released():
+    owner = np.ones(4)
+    view = owner[:2]
+    view_held, owner_held = saved.protect([view]), saved.protect([owner])
+    saved.release(view_held)  # the view waits, since its owner is still held
+    held_again = saved.protect([view])
+    saved.release(owner_held)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 5
+    saved.release(held_again)
+    view[0] = 5
+    assert owner[0] == 5
