@@ -3,6 +3,8 @@
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,13 @@ def test_links_of_the_readme_lead_somewhere(path):
 def test_example_learns_its_sentence(capsys):
     example = runpy.run_path(str(ROOT / "examples" / "train_in_thirty_lines.py"))
     assert example["main"]().startswith("goes down proves nothing")
+
+
+def test_the_breakpoint_of_the_readme_stops_one_frame_below_the_example():
+    breakpoint_ = re.search(r"`(b \S+:\d+)`", README)[1]
+    commands = [part for command in (breakpoint_, "c", "where", "p dy.shape", "q") for part in ("-c", command)]
+    command = [sys.executable, "-m", "pdb", *commands, "examples/train_in_thirty_lines.py"]
+    session = subprocess.run(command, cwd=ROOT, input="", capture_output=True, text=True, timeout=120).stdout
+    frames = re.findall(r"\.py\(\d+\)(\w+)\(", session)
+    assert frames[-3:] == ["main", "backward", "layernorm_backward"]
+    assert "(8, 32, 64)" in session  # dy
