@@ -121,7 +121,7 @@ class GPT(Module):
         """A host array on the backend of the parameters; what is there already, and None, as it is."""
         if isinstance(array, np.ndarray):
             return backends.backend_of(self.flat.data).to_device(array)
-        return array  # type: ignore[return-value]
+        return array  # type: ignore[return-value]  # None stays None
 
     def _check(self, ids: Array, targets: Array | None) -> None:
         if ids.ndim != 2:

@@ -1,12 +1,11 @@
 """Text to training batches: read a corpus, split it, keep its tokens in a file, cut windows. Plain NumPy."""
 
 from minillm.data.corpus import STDLIB, Corpus, read_corpus
-from minillm.data.loader import IGNORE_INDEX, Loader, windows
+from minillm.data.loader import Loader, windows
 from minillm.data.split import split
 from minillm.data.token_file import open_tokens, token_dtype, write_tokens
 
 __all__ = [
-    "IGNORE_INDEX",
     "STDLIB",
     "Corpus",
     "Loader",

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minillm.errors import UserError
-
-IGNORE_INDEX = -1  # the target of a padded position, which no loss counts
+from minillm.layers.cross_entropy import IGNORE_INDEX
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs (B, T), targets (B, T)
 

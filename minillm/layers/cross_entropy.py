@@ -14,7 +14,7 @@ import numpy as np
 from autograd import Op
 from autograd.backends import Array
 
-IGNORE_INDEX = -1
+IGNORE_INDEX = -1  # the target of a position that does not count, such as padding
 
 
 def cross_entropy_forward(

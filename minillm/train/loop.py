@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from autograd import Stream, backends, no_grad, use_stream
 from autograd.backends import Array
-from minillm.data import IGNORE_INDEX, Loader, windows
+from minillm.data import Loader, windows
 from minillm.data.loader import Batch
+from minillm.layers.cross_entropy import IGNORE_INDEX
 from minillm.model import GPT
 from minillm.optim import AdamW, clip_scale, global_norm, warmup_cosine
 from minillm.tokenizer import Tokenizer
@@ -43,7 +44,7 @@ def accumulate_gradients(model: GPT, batches: Sequence[Batch]) -> Array:
         assert loss is not None
         loss.backward(count / total)
         mean = mean + loss.data * (count / total)
-    return mean  # type: ignore[no-any-return]
+    return mean  # type: ignore[no-any-return]  # the sum began as a number
 
 
 def evaluate(model: GPT, tokens: NDArray[np.integer]) -> float:

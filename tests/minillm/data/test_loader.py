@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.data import IGNORE_INDEX, Loader, windows
+from minillm.data import Loader, windows
 from minillm.errors import UserError
+from minillm.layers.cross_entropy import IGNORE_INDEX
 
 
 @st.composite
