@@ -3,7 +3,7 @@
 from autograd import operators, ops
 from autograd.backends import BackendError, use_backend
 from autograd.checkpoint import checkpoint
-from autograd.modes import enable_grad, no_grad, observe, use_stream
+from autograd.modes import compose, enable_grad, no_grad, observe, use_stream
 from autograd.op import Op
 from autograd.random import Stream
 from autograd.tensor import AutogradError, GradientError, GraphFreedError, Node, Tensor
@@ -20,6 +20,7 @@ __all__ = [
     "Stream",
     "Tensor",
     "checkpoint",
+    "compose",
     "enable_grad",
     "no_grad",
     "observe",

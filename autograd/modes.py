@@ -1,4 +1,4 @@
-"""What is switched on right now: recording, the backend, the random stream, an observer.
+"""What is switched on right now: recording, the backend, the random stream, an observer, compositions.
 
 Each mode is a ContextVar, so that threads and async tasks can differ; a new thread starts from the defaults.
 """
@@ -17,6 +17,7 @@ recording: ContextVar[bool] = ContextVar("recording", default=True)
 backend_name: ContextVar[str] = ContextVar("backend_name", default="numpy")
 random_stream: ContextVar[Stream | None] = ContextVar("random_stream", default=None)
 observer: ContextVar[Callable[..., None] | None] = ContextVar("observer", default=None)
+composed: ContextVar[bool] = ContextVar("composed", default=False)
 
 
 @contextmanager
@@ -53,4 +54,14 @@ def use_stream(stream: Stream) -> Iterator[None]:
 def observe(callback: Callable[..., None]) -> Iterator[None]:
     """Call `callback(op, inputs, y)` after each op's forward: op is the Op, inputs its arguments, y its array."""
     with _set(observer, callback):
+        yield
+
+
+@contextmanager
+def compose() -> Iterator[None]:
+    """Run ops as the composition of their primitives, where they have one, instead of as their hand-written pair.
+
+    The gradients then come from the tape alone, so that they can be compared with the hand-written ones.
+    """
+    with _set(composed, True):
         yield

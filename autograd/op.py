@@ -9,6 +9,8 @@ from autograd import backends, modes, saved
 from autograd.kernel import Function, Kernel
 from autograd.tensor import Node, Tensor
 
+Composition = Callable[..., Tensor]
+
 
 class Op:
     """Glue between a pair of plain functions of arrays and the tape.
@@ -18,6 +20,8 @@ class Op:
 
     An input may be None or an array of integers: its gradient is None. A Python number stays one, so that NumPy's
     promotion leaves float32 alone. The op is named after its forward, and registered under that name.
+
+    `composed`, where there is one, computes the same out of primitives, and runs instead inside `compose()`.
     """
 
     registry: ClassVar[dict[str, Op]] = {}
@@ -25,6 +29,7 @@ class Op:
     def __init__(self, forward: Function, backward: Function) -> None:
         self.name = forward.__name__.removesuffix("_forward")
         self.forward, self.backward = Kernel(forward), Kernel(backward)
+        self.composed: Composition | None = None
         Op.registry[self.name] = self
 
     def __repr__(self) -> str:
@@ -42,8 +47,18 @@ class Op:
 
         return register
 
+    def composition(self, function: Composition) -> Composition:
+        """Decorator: `x_composed(*tensors, **attributes) -> Tensor` is the op's formula in primitives.
+
+        It has the forward's signature. Arrays of numbers reach it as Tensors; ids and masks as plain arrays.
+        """
+        self.composed = function
+        return function
+
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
         """Run the forward on the arrays of `inputs` and record a Node if one of them requires a gradient."""
+        if self.composed is not None and modes.composed.get():
+            return self.composed(*map(_operand, inputs), **attributes)
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         backend = backends.name_of(*arrays)
         y, values = self.forward.on(backend)(*arrays, **attributes)
@@ -56,3 +71,11 @@ class Op:
         # writing to a saved array through another array object must raise too: through an input, or through y
         aliases = tuple(a for a in (y, *arrays) if any(saved.share_memory(a, value) for value in values))
         return Tensor(y, True, Node(self, self.backward.on(backend), values, parents, y, aliases))
+
+
+def _operand(x: Any) -> Any:
+    """An argument of a composition: numbers as a Tensor, ids and masks as an array, anything else as it is."""
+    data = x.data if isinstance(x, Tensor) else x
+    if not hasattr(data, "dtype"):
+        return x
+    return data if data.dtype.kind in "biu" else x if isinstance(x, Tensor) else Tensor(x)

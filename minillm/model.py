@@ -54,8 +54,8 @@ class Block(Module):
         )
         self.dropout = Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, key_mask: Array | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
-        x = x + self.dropout(self.attn(self.ln1(x), key_mask))
+    def __call__(self, x: Tensor, mask: Array | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
+        x = x + self.dropout(self.attn(self.ln1(x), mask))
         return x + self.dropout(self.mlp(self.ln2(x)))
 
 
@@ -96,13 +96,14 @@ class GPT(Module):
         Args:
             ids: integers (B, T) in [0, vocab_size), T at most context_length.
             targets: integers (B, T), the token after each position, -1 where none counts.
-            mask: booleans (B, T), False for padding, which no position attends to.
+            mask: booleans (B, T), False for padding, which no position attends to; or (B, T, T), True where the
+                position of axis 1 may attend to that of axis 2, such as within one of several packed documents.
             weights: (B, T), weight of each target in the mean.
 
         Raises:
-            UserError: an id out of range, or more positions than the context.
+            UserError: an id out of range, more positions than the context, or an array of a wrong shape or dtype.
         """
-        self._check(ids, targets)
+        self._check(ids, targets, mask)
         ids, targets, mask, weights = (self._to_device(a) for a in (ids, targets, mask, weights))
         T = ids.shape[1]
         positions = np.arange(T, like=self.flat.data)  # (T,)
@@ -123,7 +124,7 @@ class GPT(Module):
             return backends.backend_of(self.flat.data).to_device(array)
         return array  # type: ignore[return-value]  # None stays None
 
-    def _check(self, ids: Array, targets: Array | None) -> None:
+    def _check(self, ids: Array, targets: Array | None, mask: Array | None) -> None:
         if ids.ndim != 2:
             raise UserError(f"ids have shape {ids.shape}: give (batch, time)")
         T, V = ids.shape[1], self.config.vocab_size
@@ -131,6 +132,13 @@ class GPT(Module):
             raise UserError(
                 f"{T} tokens are longer than the model's context of {self.config.context_length}: "
                 "give fewer, or make the model with a larger context_length"
+            )
+        if mask is not None and mask.dtype != bool:
+            raise UserError(f"mask is {mask.dtype}: give booleans, True where a position may be attended to")
+        if mask is not None and mask.shape not in (ids.shape, (*ids.shape, T)):
+            raise UserError(
+                f"mask has shape {mask.shape} and ids {ids.shape}: give {ids.shape}, False for padding, "
+                f"or {(*ids.shape, T)}, True where a query may look at a key"
             )
         for name, array, lowest in (("ids", ids, 0), ("targets", targets, IGNORE_INDEX)):
             if array is None or not isinstance(array, np.ndarray):  # reading a GPU's array back would stall it

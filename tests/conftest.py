@@ -10,8 +10,8 @@ from autograd import modes
 
 @pytest.fixture(autouse=True)
 def modes_do_not_leak() -> Iterator[None]:
-    """Fail a test that leaves recording, the backend or the observer other than it found them."""
-    watched = (modes.recording, modes.backend_name, modes.observer)
+    """Fail a test that leaves recording, the backend, the observer or compositions other than it found them."""
+    watched = (modes.recording, modes.backend_name, modes.observer, modes.composed)
     before = [mode.get() for mode in watched]
     yield
     assert [mode.get() for mode in watched] == before

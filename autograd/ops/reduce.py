@@ -14,6 +14,7 @@ import numpy as np
 
 from autograd.backends import Array
 from autograd.op import Op
+from autograd.tensor import Tensor
 
 Axes = int | tuple[int, ...] | None
 Saved = tuple[Any, ...]
@@ -69,3 +70,9 @@ reduce_sum = Op(reduce_sum_forward, reduce_sum_backward)
 reduce_mean = Op(reduce_mean_forward, reduce_mean_backward)
 reduce_max = Op(reduce_max_forward, reduce_max_backward)
 softmax = Op(softmax_forward, softmax_backward)
+
+
+@softmax.composition
+def softmax_composed(x: Tensor, *, axis: int = -1) -> Tensor:
+    e: Tensor = (x - x.data.real.max(axis, keepdims=True)).exp()  # the shift is a constant: no gradient through it
+    return e / e.sum(axis, keepdims=True)

@@ -15,8 +15,9 @@ import math
 
 import numpy as np
 
-from autograd import Op
+from autograd import Op, Tensor
 from autograd.backends import Array
+from autograd.ops import erf, where
 from autograd.ops.special import erf_forward
 
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -55,5 +56,21 @@ def gelu_tanh_backward(dy: Array, x: Array, t: Array) -> tuple[Array]:
 relu = Op(relu_forward, relu_backward)
 gelu = Op(gelu_forward, gelu_backward)
 gelu_tanh = Op(gelu_tanh_forward, gelu_tanh_backward)
+
+
+@relu.composition
+def relu_composed(x: Tensor) -> Tensor:
+    return where(x.data.real > 0, x, 0)
+
+
+@gelu.composition
+def gelu_composed(x: Tensor) -> Tensor:
+    return x * (1 + erf(x / math.sqrt(2))) / 2
+
+
+@gelu_tanh.composition
+def gelu_tanh_composed(x: Tensor) -> Tensor:
+    return x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh()) / 2
+
 
 ACTIVATIONS = {"relu": relu, "gelu": gelu, "gelu_tanh": gelu_tanh}

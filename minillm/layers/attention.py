@@ -20,6 +20,7 @@ import numpy as np
 
 from autograd import Op, Tensor
 from autograd.backends import Array
+from autograd.ops import softmax, where
 from autograd.random import current_stream
 from minillm.layers.dropout import keep_mask
 from minillm.layers.linear import Linear
@@ -39,7 +40,7 @@ def masked_softmax(scores: Array, allowed: Array) -> Array:
 
 def attention_forward(
     qkv: Array,
-    key_mask: Array | None = None,
+    mask: Array | None = None,
     *,
     n_head: int,
     causal: bool = True,
@@ -49,7 +50,8 @@ def attention_forward(
     """qkv (B, T, 3C): queries, keys and values side by side, each n_head heads of C/n_head -> y (B, T, C).
 
     Args:
-        key_mask: booleans (B, T), False for keys that nobody may look at (padding); None: all may be looked at.
+        mask: booleans (B, T), False for keys that nobody may look at (padding); or (B, T, T), True where the query
+            of axis 1 may look at the key of axis 2 (packed documents); None: all may be looked at.
         causal: position t sees positions up to t only.
         dropout: probability of dropping an attention weight, with the mask of `dropout_key`.
     """
@@ -59,8 +61,8 @@ def attention_forward(
     scale = 1 / D**0.5
     scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, T)
     allowed = np.tri(T, dtype=bool, like=qkv) if causal else np.ones_like(qkv, bool, shape=(T, T))  # (T, T)
-    if key_mask is not None:
-        allowed = allowed & key_mask[:, None, None, :]  # (B, 1, T, T)
+    if mask is not None:
+        allowed = allowed & (mask[:, None] if mask.ndim == 3 else mask[:, None, None])  # (B, 1, T, T)
     probs = masked_softmax(scores, allowed)  # (B, H, T, T)
     keep = keep_mask(probs.shape, dropout, dropout_key, qkv) if dropout else None  # (B, H, T, T)
     kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
@@ -90,6 +92,32 @@ def attention_backward(
 attention = Op(attention_forward, attention_backward)
 
 
+@attention.composition
+def attention_composed(
+    qkv: Tensor,
+    mask: Array | None = None,
+    *,
+    n_head: int,
+    causal: bool = True,
+    dropout: float = 0.0,
+    dropout_key: tuple[int, int] = (0, 0),
+) -> Tensor:
+    B, T, C3 = qkv.shape
+    C, D = C3 // 3, C3 // 3 // n_head
+    columns = (qkv[..., i * C : (i + 1) * C] for i in range(3))  # each (B, T, C)
+    q, k, v = (part.reshape(B, T, n_head, D).transpose(0, 2, 1, 3) for part in columns)  # each (B, H, T, D)
+    scores = q @ k.transpose(0, 1, 3, 2) / D**0.5  # (B, H, T, T)
+    t = np.arange(T, like=qkv.data)  # (T,)
+    allowed = t <= (t[:, None] if causal else T)  # (T, T) [query, key], or (T,) where all queries see the same
+    if mask is not None:
+        allowed = allowed & (mask[:, None, None] if mask.ndim == 2 else mask[:, None])  # (B, 1, 1 or T, T)
+    some = allowed.any(-1, keepdims=True)  # (..., 1): a query with no key at all has no softmax, and gets zeros
+    probs = where(some, softmax(where(allowed | ~some, scores, -np.inf)), 0)  # (B, H, T, T)
+    if dropout:
+        probs = where(keep_mask(probs.shape, dropout, dropout_key, qkv.data), probs / (1 - dropout), 0)
+    return (probs @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
+
+
 class CausalSelfAttention(Module):
     """One projection to queries, keys and values, attention over earlier positions, one projection back."""
 
@@ -108,9 +136,9 @@ class CausalSelfAttention(Module):
         self.proj = Linear(d_model, d_model, bias=bias, std=proj_std, rng=rng, dtype=dtype)
         self.n_head, self.dropout = n_head, dropout
 
-    def __call__(self, x: Tensor, key_mask: Array | None = None) -> Tensor:  # (B, T, C), (B, T) -> (B, T, C)
+    def __call__(self, x: Tensor, mask: Array | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
         qkv = self.qkv(x)  # (B, T, 3C)
         if self.training and self.dropout:
             key = current_stream().next_key()
-            return self.proj(attention(qkv, key_mask, n_head=self.n_head, dropout=self.dropout, dropout_key=key))
-        return self.proj(attention(qkv, key_mask, n_head=self.n_head))
+            return self.proj(attention(qkv, mask, n_head=self.n_head, dropout=self.dropout, dropout_key=key))
+        return self.proj(attention(qkv, mask, n_head=self.n_head))

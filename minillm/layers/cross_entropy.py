@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograd import Op
+from autograd import Op, Tensor
 from autograd.backends import Array
+from autograd.ops import where
 
 IGNORE_INDEX = -1  # the target of a position that does not count, such as padding
 
@@ -47,3 +48,20 @@ def cross_entropy_backward(dloss: Array, probs: Array, targets: Array, share: Ar
 
 
 cross_entropy = Op(cross_entropy_forward, cross_entropy_backward)
+
+
+@cross_entropy.composition
+def cross_entropy_composed(
+    logits: Tensor, targets: Array, weights: Tensor | None = None, *, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    V = logits.shape[-1]
+    counted = targets != ignore_index  # (...)
+    w = counted.astype(logits.data.real.dtype)  # (...)
+    if weights is not None:
+        w = w * weights.data  # constants: the op has no gradient for them
+    onehot = counted[..., None] & (targets[..., None] == np.arange(V, like=targets))  # (..., V)
+    x: Tensor = logits - logits.data.real.max(-1, keepdims=True)  # (..., V), softmax's shift: a constant
+    nll = x.exp().sum(-1).log() - where(onehot, x, 0).sum(-1)  # (...)
+    total = w.sum()
+    mean: Tensor = (nll * w).sum() / np.where(total == 0, 1, total)
+    return mean

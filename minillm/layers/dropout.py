@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from autograd import Op, Tensor
 from autograd.backends import Array
+from autograd.ops import where
 from autograd.random import current_stream, random_bits
 from minillm.module import Module
 
@@ -30,6 +31,11 @@ def dropout_backward(dy: Array, keep: Array, p: float) -> tuple[Array]:
 
 
 dropout = Op(dropout_forward, dropout_backward)
+
+
+@dropout.composition
+def dropout_composed(x: Tensor, *, p: float, key: tuple[int, int]) -> Tensor:
+    return where(keep_mask(x.shape, p, key, x.data), x / (1 - p), 0)
 
 
 class Dropout(Module):

@@ -26,6 +26,11 @@ def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> tuple[None, Ar
 embedding = Op(embedding_forward, embedding_backward)
 
 
+@embedding.composition
+def embedding_composed(ids: Array, weight: Tensor) -> Tensor:
+    return weight[ids]  # (..., C)
+
+
 class Embedding(Module):
     """A table (n, d_model) drawn from N(0, std)."""
 

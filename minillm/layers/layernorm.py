@@ -44,6 +44,14 @@ def layernorm_backward(
 layernorm = Op(layernorm_forward, layernorm_backward)
 
 
+@layernorm.composition
+def layernorm_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, eps: float = 1e-5) -> Tensor:
+    xc = x - x.mean(-1, keepdims=True)  # (..., C)
+    variance = (xc**2).mean(-1, keepdims=True)  # (..., 1)
+    y = xc / (variance + eps).sqrt() * weight  # (..., C)
+    return y if bias is None else y + bias
+
+
 class LayerNorm(Module):
     """weight of ones and bias of zeros, both (d_model,); without bias as an option."""
 

@@ -35,6 +35,12 @@ def linear_backward(dy: Array, x: Array, weight: Array, bias: Array | None) -> t
 linear = Op(linear_forward, linear_backward)
 
 
+@linear.composition
+def linear_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    y = x @ weight.transpose()  # (..., out)
+    return y if bias is None else y + bias
+
+
 class Linear(Module):
     """`y = x @ weight^T + bias`, weight (d_out, d_in) drawn from N(0, std), bias zero."""
 
