@@ -88,6 +88,12 @@ def before(constant: Any, inputs: Inputs) -> Inputs:
     return lambda rng: [constant, *inputs(rng)]
 
 
+def packed(*documents: list[int]) -> Any:
+    """Booleans (B, T, T), True where query and key are of the same document, from each row's document numbers."""
+    rows = np.array(documents)  # (B, T)
+    return rows[:, :, None] == rows[:, None]
+
+
 SMALL = (2, 3)
 BROADCASTS = {
     "equal": ((2, 3), (2, 3)),
@@ -183,6 +189,13 @@ CASES = [
     Case("attention", "right padding", then(normal((2, 3, 6)), np.array([[1, 1, 0], [1, 1, 1]], bool)), {"n_head": 2}),
     # left padding masks the first rows of the second sequence fully; the first sequence is masked in all
     Case("attention", "masked rows", then(normal((2, 3, 6)), np.array([[0, 0, 0], [0, 0, 1]], bool)), {"n_head": 1}),
+    Case("attention", "packed", then(normal((1, 5, 6)), packed([0, 0, 1, 1, 1])), {"n_head": 2}),
+    Case(
+        "attention",
+        "one query masked",
+        then(normal((2, 2, 6)), np.array([[[0, 0], [1, 1]], [[1, 0], [1, 0]]], bool)),
+        {"n_head": 1, "causal": False},
+    ),
     Case("attention", "dropout", normal((2, 3, 6)), {"n_head": 1, "dropout": 0.4, "dropout_key": (7, 3)}),
     Case("dropout", "plain", normal((3, 5)), {"p": 0.4, "key": (1, 2)}),
     Case("dropout", "p = 0", normal((2, 1)), {"p": 0.0, "key": (0, 0)}),

@@ -117,6 +117,16 @@ def test_right_padding_equals_the_shorter_row():
     np.testing.assert_allclose(gradient, short_gradient, rtol=1e-9, atol=1e-13)
 
 
+def test_a_mask_by_query_that_hides_the_same_keys_from_all_equals_a_mask_of_keys():
+    model = make_model()
+    ids, targets = batch(model, 2, 6)
+    real = np.arange(6) < np.array([[6], [4]])  # (B, T)
+    loss, gradient = loss_and_gradient(model, ids, targets, mask=real)
+    by_query = loss_and_gradient(model, ids, targets, mask=np.repeat(real[:, None], 6, axis=1))
+    assert by_query[0] == loss
+    np.testing.assert_array_equal(by_query[1], gradient)
+
+
 @given(st.permutations(range(4)))
 def test_rows_of_a_batch_do_not_see_each_other(order):
     model = make_model()
@@ -305,3 +315,19 @@ def test_refuses(ids, targets, message):
     model = make_model()
     with pytest.raises(UserError, match=message):
         model(np.array(ids), None if targets is None else np.array(targets))
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones((2, 3)), "mask is float64: give booleans"),
+        (np.ones((2, 3), int), "mask is int64: give booleans"),
+        (np.ones((3,), bool), r"mask has shape \(3,\) and ids \(2, 3\): give \(2, 3\), .* or \(2, 3, 3\)"),
+        (np.ones((3, 3), bool), r"mask has shape \(3, 3\) and ids \(2, 3\)"),
+        (np.ones((2, 1, 3), bool), r"mask has shape \(2, 1, 3\)"),
+        (np.ones((1, 3, 3), bool), r"mask has shape \(1, 3, 3\)"),
+    ],
+)
+def test_refuses_a_mask_of_another_shape_or_dtype(mask, message):
+    with pytest.raises(UserError, match=message):
+        make_model()(np.zeros((2, 3), int), mask=mask)
