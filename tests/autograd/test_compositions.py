@@ -1,33 +1,225 @@
-"""The third oracle: each op equals a composition of primitives, whose gradients come from the tape alone."""
+"""The third oracle: each op equals a composition of primitives, whose gradients come from the tape alone.
+
+Only the primitive ops' own backwards are used on that side, and those are compared with further compositions.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case
+from cases import CASES, Case, is_float
+from compositions import COMPOSITIONS, composition_of
+from hypothesis import given
+from hypothesis import strategies as st
 
-from autograd import Op, Tensor, compose
+import autograd.ops
+from autograd import Op, Stream, Tensor, compose, no_grad, observe, use_stream
+from autograd.tensor import tape
+from minillm import GPT, GPTConfig
 
-TOLERANCE = {"rtol": 1e-10, "atol": 1e-12}
+TOLERANCE = 1e-11  # of the largest element: about the rounding of a few hundred operations in float64
+PRIMITIVES = set(autograd.ops.__all__)
 
 
-def tensors(case: Case, inputs: list[Any]) -> list[Any]:
+def assert_close(actual: Any, expected: Any) -> None:
+    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    np.testing.assert_allclose(actual, expected, rtol=TOLERANCE, atol=TOLERANCE * scale)
+
+
+def upstream(y: Any) -> Any:
+    return np.asarray(np.random.default_rng(1).standard_normal(np.shape(y)).astype(y.dtype))
+
+
+def run_composed(case: Case, dtype: str = "float64") -> tuple[Tensor, list[Any]]:
+    """The composition's output and its arguments, Tensors where the op has a gradient for them."""
+    inputs = case.make(dtype)
     wanted = case.wrt(inputs)
-    return [Tensor(x, requires_grad=True) if i in wanted else x for i, x in enumerate(inputs)]
+    arguments = [Tensor(x, requires_grad=i in wanted) if is_float(x) else x for i, x in enumerate(inputs)]
+    with compose():
+        return composition_of(case.op)(*arguments, **case.attributes), arguments
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if Op.registry[c.op].composed], ids=str)
-def test_an_op_equals_its_composition(case: Case) -> None:
+def compare(case: Case) -> None:
+    """Forward and hand-written gradients of a case against its composition."""
     inputs = case.make()
     y, saved = case.run(inputs)
-    dy = np.asarray(np.random.default_rng(1).standard_normal(np.shape(y)))
-    dxs = case.backward(dy, saved)
-    leaves = tensors(case, case.make())
-    with compose():
-        composed = Op.registry[case.op](*leaves, **case.attributes)
-    np.testing.assert_allclose(composed.data, y, **TOLERANCE)
+    dy = upstream(y)
+    composed, arguments = run_composed(case)
+    assert_close(composed.data, y)
     composed.backward(dy)
+    dxs = case.backward(dy, saved)
     for i in case.wrt(inputs):
-        np.testing.assert_allclose(leaves[i].grad, dxs[i], **TOLERANCE)
+        assert_close(arguments[i].grad, dxs[i])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_op_equals_its_composition(case: Case) -> None:
+    compare(case)
+
+
+def test_every_op_has_one_composition() -> None:
+    ops = {case.op for case in CASES}  # every registered op has a case: tests/autograd/test_ops.py
+    with_own = {name for name in ops if Op.registry[name].composed}
+    assert ops - with_own - set(COMPOSITIONS) == set(), (
+        "decorate a layer's composition with @<op>.composition, or add a primitive's to tests/compositions.py"
+    )
+    assert with_own & set(COMPOSITIONS) == set()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_composition_uses_other_primitives_alone(case: Case) -> None:
+    composed, _ = run_composed(case)
+    used = {str(node.op) for node in tape(composed)}
+    assert used <= PRIMITIVES - {case.op}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.op != "cast"], ids=str)
+def test_a_composition_promotes_no_float32(case: Case) -> None:
+    composed, arguments = run_composed(case, "float32")
+    assert {node.dtype for node in tape(composed)} == {np.dtype("float32")}
+    composed.backward(upstream(composed.data))
+    assert {x.grad.dtype for x in arguments if isinstance(x, Tensor) and x.grad is not None} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.analytic], ids=str)
+def test_a_complex_step_passes_through_a_composition(case: Case) -> None:
+    """Im f(x + ih v) / h is the derivative along v, here compared with the hand-written gradient's."""
+    inputs, rng, h = case.make(), np.random.default_rng(2), 1e-30
+    y, saved = case.run(inputs)
+    dy = upstream(y)
+    dxs = case.backward(dy, saved)
+    expected, moved = 0.0, list(inputs)
+    for i in case.wrt(inputs):
+        v = rng.standard_normal(inputs[i].shape)
+        expected += (dxs[i] * v).sum()
+        moved[i] = inputs[i] + 1j * h * v
+    with no_grad(), compose():
+        composed = composition_of(case.op)(
+            *(Tensor(x) if getattr(x, "dtype", np.dtype(int)).kind in "fc" else x for x in moved), **case.attributes
+        )
+    assert_close((dy * composed.data).sum().imag / h, expected)
+
+
+@given(data=st.data())
+def test_attention_of_any_shape_and_mask_equals_its_composition(data: st.DataObject) -> None:
+    B, T, H, D = (data.draw(st.integers(1, n), name) for name, n in (("B", 3), ("T", 5), ("H", 3), ("D", 3)))
+    mask_shape = data.draw(st.sampled_from([None, (B, T), (B, T, T)]), "mask")
+    size = data.draw(st.sampled_from([0.1, 1, 30]), "size")  # at 30 softmax is one key or another
+    attributes = {
+        "n_head": H,
+        "causal": data.draw(st.booleans(), "causal"),
+        "dropout": data.draw(st.sampled_from([0.0, 0.4]), "dropout"),
+        "dropout_key": (data.draw(st.integers(0, 99), "seed"), 1),
+    }
+
+    def inputs(rng: np.random.Generator) -> list[Any]:
+        mask = None if mask_shape is None else rng.random(mask_shape) < 0.6
+        return [size * rng.standard_normal((B, T, 3 * H * D)), mask]
+
+    compare(Case("attention", "drawn", inputs, attributes))
+
+
+@given(data=st.data())
+def test_cross_entropy_of_any_shape_and_size_equals_its_composition(data: st.DataObject) -> None:
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), "shape")
+    V, size = data.draw(st.integers(1, 6), "V"), data.draw(st.sampled_from([1, 1e4]), "size")
+    ignored, weighted = data.draw(st.sampled_from([-1, 0]), "ignore_index"), data.draw(st.booleans(), "weights")
+
+    def inputs(rng: np.random.Generator) -> list[Any]:
+        targets = rng.integers(min(ignored, 0), V, shape)
+        weights = rng.integers(0, 3, shape) * 0.7 if weighted else None
+        return [size * rng.standard_normal((*shape, V)), targets, weights]
+
+    compare(Case("cross_entropy", "drawn", inputs, {"ignore_index": ignored}, constants=(2,)))
+
+
+# --- the mode ---------------------------------------------------------------------------------------------------------
+
+
+def loss_and_gradient(model: GPT, names: set[str] | None = None) -> tuple[float, Any]:
+    """Loss and flat gradient on ragged, padded rows with weights; `names` collects the ops that run."""
+    ids, targets = np.random.default_rng(3).integers(0, model.config.vocab_size, (2, 3, 6))  # each (B, T)
+    mask = np.arange(6) < np.array([[6], [4], [5]])  # (B, T)
+    weights = np.random.default_rng(4).uniform(0.5, 2, ids.shape)
+    model.zero_grad()
+    seen = names if names is not None else set()
+    with use_stream(Stream(seed=7)), observe(lambda op, inputs, y: seen.add(str(op))):
+        _, loss = model(ids, np.where(mask, targets, -1), mask=mask, weights=weights)
+    assert loss is not None
+    loss.backward()
+    return loss.item(), model.flat.grad.copy()
+
+
+def make_model(**overrides: Any) -> GPT:
+    config = {"vocab_size": 13, "context_length": 6, "n_layer": 2, "n_head": 2, "d_model": 8, "dtype": "float64"}
+    model = GPT(GPTConfig(**(config | overrides)), seed=1)
+    model.flat.data += 0.2 * np.random.default_rng(0).standard_normal(model.flat.data.shape)  # no bias at zero
+    return model
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+def test_a_whole_model_has_the_gradients_of_its_composition(tied: bool, activation: str) -> None:
+    model = make_model(tie_embeddings=tied, activation=activation, dropout=0.2)
+    used: set[str] = set()
+    loss, gradient = loss_and_gradient(model, used)
+    assert {"linear", "embedding", "layernorm", "attention", "dropout", "cross_entropy", activation} <= used
+    used.clear()
+    with compose():
+        composed_loss, composed_gradient = loss_and_gradient(model, used)
+    assert used <= PRIMITIVES - {"softmax"}
+    assert composed_loss == pytest.approx(loss, rel=1e-12)
+    assert_close(composed_gradient, gradient)
+
+
+def test_the_mode_ends_with_its_block() -> None:
+    x = Tensor(np.ones(3), requires_grad=True)
+    softmax = Op.registry["softmax"]
+    with compose():
+        assert str(softmax(x).node.op) == "divide"  # type: ignore[union-attr]
+    assert softmax(x).node.op is softmax  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, Tensor], ids=["arrays", "tensors"])
+def test_arguments_may_be_arrays_or_tensors(kind: Any) -> None:
+    """A composition meets numbers as Tensors and ids as arrays, whichever the caller has."""
+    with compose(), no_grad():
+        for case in CASES:
+            op = Op.registry[case.op]
+            if op.composed:
+                y = op(*(kind(x) if isinstance(x, np.ndarray) else x for x in case.make()), **case.attributes)
+                assert isinstance(y, Tensor)
+                assert_close(y.data, case.run(case.make())[0])
+
+
+# --- it finds bugs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "right", "wrong"),
+    [
+        ("attention", "dscores.swapaxes(-1, -2) @ q", "dscores @ q"),  # dk of a published NumPy GPT, in effect
+        ("attention", "* probs).sum(-1", "* probs).sum(-2"),
+        ("layernorm", " - through_rstd", ""),
+        ("linear", "dy2.sum(0)", "dy2[0]"),
+        ("cross_entropy", "] -= dloss * share", "] -= dloss / len(share)"),
+        ("dropout", " * (1 / (1 - p))", ""),
+        ("gelu_tanh", "3 * _CUBIC", "_CUBIC"),
+        ("softmax", "dy * y).sum(axis", "dy * y).sum(None"),
+        ("matmul", "a2.swapaxes(-1, -2) @ dy", "a2.swapaxes(-1, -2) @ -dy"),
+        ("getitem", "np.add.at(dx, index, dy)", "dx[index] = dy"),
+        ("reduce_mean", " / int(n)", ""),
+    ],
+)
+def test_a_planted_bug_is_found(op: str, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backward = Op.registry[op].backward.reference
+    source = inspect.getsource(backward)
+    assert source.count(right) == 1
+    planted: dict[str, Any] = {}
+    exec(source.replace(right, wrong), backward.__globals__, planted)
+    monkeypatch.setattr(Op.registry[op].backward, "reference", planted[backward.__name__])
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        list(map(compare, [case for case in CASES if case.op == op]))
