@@ -1,0 +1,261 @@
+"""What is under check, seen as one function of named arrays: its values, its output, its analytic gradients.
+
+A pair of plain functions needs nothing else of the engine; a function of Tensors, a module or a model is in `tape.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from autograd import backends
+from autograd.backends import Array
+from autograd.gradcheck.errors import GradcheckError
+from autograd.gradcheck.frozen import frozen_randomness
+from autograd.gradcheck.tolerance import EPS
+from autograd.tensor import Tensor
+
+Values: TypeAlias = Mapping[str, Any]
+JITTER_ULPS = 8  # numbers are moved by up to this many roundings: by one, most would fall back on themselves
+
+
+class ShapeError(GradcheckError):
+    """A gradient of another shape than its input's."""
+
+    def __init__(self, message: str, name: str, gradient: Array) -> None:
+        super().__init__(message)
+        self.name, self.gradient = name, gradient
+
+
+class Subject(ABC):
+    """A function under check.
+
+    Attributes:
+        name: what to call it in messages.
+        values: every argument and parameter by name: NumPy arrays, and other things as they are.
+        wrt: names of those that get a gradient.
+        dtype: of the floating-point arrays.
+        attributes: keyword arguments of the function.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        values: dict[str, Any],
+        wrt: Sequence[str],
+        attributes: Mapping[str, Any],
+        dtype: str,
+        seed: int,
+    ) -> None:
+        if dtype not in EPS:
+            raise GradcheckError(f"gradients cannot be checked in {dtype}: choose one of {', '.join(EPS)}")
+        self.name, self.wrt, self.attributes, self.dtype, self.seed = name, list(wrt), dict(attributes), dtype, seed
+        self.values = {key: to_dtype(value, dtype) for key, value in values.items()}
+        if not self.wrt:
+            raise GradcheckError(f"{name} was given no floating-point array: there is no gradient to check")
+
+    def forward(self, values: Values) -> Array:
+        """y, a host array; floats may be of any dtype, complex ones too. The same random numbers on every call."""
+        with frozen_randomness(self.seed), np.errstate(all="ignore"):
+            return self._forward(values)
+
+    def gradients(self, values: Values, dy: Array) -> dict[str, Array]:
+        """The analytic gradient of sum(dy * y) for each name in `wrt`, host arrays."""
+        with frozen_randomness(self.seed):
+            return self._gradients(values, dy, None)
+
+    def noise(self, values: Values, dy: Array, draws: int = 4) -> dict[str, Array]:
+        """By how much each gradient moves when the numbers it is computed from move by a rounding.
+
+        Inputs, saved arrays and dy are moved, each number for itself: a backward that subtracts large numbers which
+        nearly cancel shows it so, whatever its formula. The largest change of a few draws.
+        """
+        exact = self.gradients(values, dy)
+        largest = {name: np.zeros(g.shape) for name, g in exact.items()}
+        for draw in range(draws):
+            rng = np.random.default_rng((self.seed, draw))
+            moved = {name: jitter(v, rng) if name in self.wrt else v for name, v in values.items()}
+            with frozen_randomness(self.seed), np.errstate(all="ignore"):
+                changed = self._gradients(moved, jitter(dy, rng), rng)
+            for name, g in exact.items():
+                change = np.abs(changed[name].astype(np.float64) - g) / JITTER_ULPS
+                largest[name] = np.maximum(largest[name], np.where(np.isfinite(change), change, 0))
+        return largest
+
+    def recast(self, dtype: str) -> dict[str, Any]:
+        """`values` with their floating-point arrays in another dtype."""
+        return {name: to_dtype(value, dtype) for name, value in self.values.items()}
+
+    @abstractmethod
+    def _forward(self, values: Values) -> Array: ...
+
+    @abstractmethod
+    def _gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
+        """With `rng`, the saved arrays are moved by a rounding before the backward reads them."""
+
+
+class Pair(Subject):
+    """`forward(*arrays, **attributes) -> y, saved` and `backward(dy, *saved) -> one gradient per input array`."""
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        inputs: Sequence[Any],
+        attributes: Mapping[str, Any],
+        *,
+        constants: Sequence[str],
+        dtype: str,
+        seed: int,
+    ) -> None:
+        self._run, self._backward = forward, backward
+        self.forward_name, self.backward_name = name_of(forward), name_of(backward)
+        values = named_inputs(forward, inputs)
+        wrt = differentiable(values, constants)
+        super().__init__(self.forward_name.removesuffix("_forward"), values, wrt, attributes, dtype, seed)
+
+    def run(self, values: Values) -> tuple[Any, tuple[Any, ...]]:
+        """y and the saved arrays, on the active backend."""
+        result = self._run(*(to_device(v) for v in values.values()), **self.attributes)
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], (tuple, list))):
+            raise GradcheckError(
+                f"{self.forward_name} returned {describe(result)}: return y and a tuple of what the backward needs, "
+                "`return y, (x, weight)`"
+            )
+        y, saved = result
+        return y, tuple(saved)
+
+    def _forward(self, values: Values) -> Array:
+        return to_host(self.run(values)[0])
+
+    def _gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
+        _, saved = self.run(values)
+        if rng is not None:
+            saved = tuple(jitter(s, rng) for s in saved)
+        dxs = self._backward(to_device(dy), *saved)
+        if not isinstance(dxs, (tuple, list)):
+            raise GradcheckError(
+                f"{self.backward_name} returned {describe(dxs)}: return a tuple with one gradient per input array, "
+                "None for integers"
+            )
+        if len(dxs) < len(values) or any(dx is not None for dx in dxs[len(values) :]):  # left-out inputs get None
+            raise GradcheckError(
+                f"{self.backward_name} returned {len(dxs)} gradients for {len(values)} inputs "
+                f"({', '.join(values)}): return one per input array, in the order of {self.forward_name}'s arguments, "
+                "None for integers"
+            )
+        return {
+            name: checked_gradient(self.backward_name, name, values[name], dx)
+            for name, dx in zip(values, dxs, strict=False)
+            if name in self.wrt
+        }
+
+
+def checked_gradient(backward: str, name: str, x: Array, dx: Any) -> Array:
+    """`dx` on the host, if it is a gradient of x by shape and dtype.
+
+    Raises:
+        GradcheckError: it is not; the message says how.
+    """
+    if dx is None:
+        raise GradcheckError(f"{backward} returned None, no gradient at all, for {name} of {x.dtype} {x.shape}")
+    if not hasattr(dx, "shape"):
+        raise GradcheckError(f"{backward} returned {describe(dx)} as the gradient of {name}: return an array")
+    if dx.shape != x.shape:
+        raise ShapeError(
+            f"{backward} returned a gradient of shape {dx.shape} for {name} of shape {x.shape}: "
+            "a gradient has its input's shape",
+            name,
+            to_host(dx),
+        )
+    if dx.dtype != x.dtype:
+        raise GradcheckError(
+            f"{backward} returned a gradient of {dx.dtype} for {name} of {x.dtype}: a gradient has its input's dtype"
+        )
+    return to_host(dx)
+
+
+def named_inputs(function: Callable[..., Any], inputs: Sequence[Any]) -> dict[str, Any]:
+    """The inputs under the names that the function's signature gives them; Tensors as their arrays."""
+    names: list[str] = []
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        parameters = ()  # type: ignore[assignment]
+    for p in parameters:
+        if p.kind is p.VAR_POSITIONAL:
+            names += [f"{p.name}[{i}]" for i in range(len(inputs) - len(names))]
+        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+    names = names[: len(inputs)] + [f"input {i}" for i in range(len(names), len(inputs))]
+    return {name: x.data if isinstance(x, Tensor) else x for name, x in zip(names, inputs, strict=True)}
+
+
+def differentiable(values: Values, constants: Sequence[str]) -> list[str]:
+    """Names of the floating-point arrays but for `constants`."""
+    unknown = [name for name in constants if name not in values]
+    if unknown:
+        raise GradcheckError(f"{unknown[0]!r} in constants is no input: the inputs are {', '.join(values)}")
+    return [name for name, value in values.items() if is_float(value) and name not in constants]
+
+
+def is_float(x: object) -> bool:
+    """Whether x is an array of floating-point numbers, of any library."""
+    return hasattr(x, "dtype") and hasattr(x, "shape") and x.dtype.kind == "f"
+
+
+def to_dtype(x: Any, dtype: str) -> Any:
+    """A floating-point array as a read-only host array of `dtype`; anything else as it is."""
+    if not is_float(x):
+        return x
+    array = np.array(to_host(x), dtype)  # a copy, an array also where it is 0-d
+    array.flags.writeable = False
+    return array
+
+
+def to_device(x: Any) -> Any:
+    """A host array on the active backend; anything else as it is."""
+    return backends.active().to_device(x) if isinstance(x, np.ndarray) else x
+
+
+def to_host(x: Any) -> Array:
+    array: Array = np.asarray(backends.backend_of(x).to_host(x))
+    return array
+
+
+def jitter(x: Any, rng: np.random.Generator) -> Any:
+    """A floating-point array with each number moved by up to `JITTER_ULPS` roundings; anything else as it is."""
+    if not is_float(x):
+        return x
+    ulps = to_device(rng.uniform(-JITTER_ULPS, JITTER_ULPS, x.shape))
+    moved = (x * (1 + EPS.get(str(x.dtype), 0.0) * ulps)).astype(x.dtype)
+    if isinstance(moved, np.ndarray):
+        moved.flags.writeable = False
+    return moved
+
+
+def upstream(y: Array, rng: np.random.Generator) -> Array:
+    """A random dy for y, read-only: with ones, a gradient that is summed over the wrong axis can pass."""
+    dy = np.asarray(rng.standard_normal(y.shape), y.dtype)
+    dy.flags.writeable = False
+    return dy
+
+
+def name_of(function: Any) -> str:
+    """A name for messages."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def describe(x: object) -> str:
+    """What x is, for messages."""
+    if x is None:
+        return "None"
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"an array of {x.dtype} {x.shape}"
+    if isinstance(x, (tuple, list)):
+        return f"a {type(x).__name__} of {len(x)}"
+    return f"a {type(x).__name__}"

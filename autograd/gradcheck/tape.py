@@ -1,0 +1,164 @@
+"""A function of Tensors, a module or a whole model under check: its gradients come from the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from autograd import modes
+from autograd.backends import Array
+from autograd.gradcheck.errors import GradcheckError
+from autograd.gradcheck.subject import (
+    Subject,
+    Values,
+    checked_gradient,
+    describe,
+    differentiable,
+    is_float,
+    jitter,
+    name_of,
+    named_inputs,
+    to_device,
+    to_host,
+)
+from autograd.op import Op
+from autograd.tensor import AutogradError, Node, Tensor, tape
+
+
+class Recorded(Subject):
+    """`function(*inputs, **attributes) -> Tensor`, with parameters that it reaches by itself.
+
+    Of a tuple of outputs, such as a model's logits and loss, the last Tensor is the one that is checked.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Any],
+        attributes: Mapping[str, Any],
+        *,
+        parameters: Mapping[str, Tensor],
+        constants: Sequence[str],
+        dtype: str,
+        seed: int,
+        names: Sequence[str] | None = None,
+        compose: bool = False,
+    ) -> None:
+        self._function, self._compose = function, compose
+        arguments = named_inputs(function, inputs) if names is None else dict(zip(names, inputs, strict=True))
+        both = sorted(arguments.keys() & parameters.keys())
+        if both:
+            raise GradcheckError(f"{both[0]!r} is the name of an input and of a parameter: rename one of them")
+        self._inputs = list(arguments)
+        self._parameters = {name: p for name, p in parameters.items() if p.requires_grad}
+        values = {**arguments, **{name: p.data for name, p in self._parameters.items()}}
+        super().__init__(name_of(function), values, differentiable(values, constants), attributes, dtype, seed)
+
+    def composition(self, function: Callable[..., Any] | None) -> Recorded | None:
+        """The same with each op run as its composition, or `function` in its place; None if no op has one."""
+        if function is None and not any(op.composed for op in self.ops()):
+            return None
+        return Recorded(
+            function or self._function,
+            [self.values[name] for name in self._inputs],
+            self.attributes,
+            parameters=self._parameters,
+            constants=[name for name in self._inputs if name not in self.wrt],
+            dtype="float64",
+            seed=self.seed,
+            names=self._inputs,
+            compose=True,
+        )
+
+    def ops(self) -> list[Op]:
+        """The ops that a forward pass runs, in order."""
+        seen: list[Op] = []
+        with modes.observe(lambda op, *_: seen.append(op)):
+            self.forward(self.values)
+        return seen
+
+    def _forward(self, values: Values) -> Array:
+        with modes.no_grad(), self._in_place(values):
+            return to_host(self._call([self._argument(name, values[name]) for name in self._inputs]).data)
+
+    def _gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
+        with modes.enable_grad(), self._in_place(values):
+            leaves = {name: self._argument(name, values[name]) for name in self._inputs}
+            y = self._call(list(leaves.values()))
+            if y.node is None:
+                raise GradcheckError(
+                    f"{self.name} returned a Tensor without history, so no gradient at all: compute it from its inputs "
+                    "with ops of the engine, outside no_grad()"
+                )
+            for node in tape(y):
+                node.backward = self._checked(node)
+                assert node.saved is not None
+                if rng is not None:
+                    node.saved = tuple(jitter(s, rng) for s in node.saved)
+            try:
+                y.backward(to_device(dy))
+            except AutogradError as error:
+                raise GradcheckError(str(error)) from None
+            found: dict[str, Array] = {}
+            for name in self.wrt:
+                grad = leaves[name].grad if name in leaves else self._parameters[name].grad
+                if grad is None:
+                    raise GradcheckError(
+                        f"backward() of {self.name} never reached {name} of {values[name].dtype} {values[name].shape}: "
+                        "no gradient at all; name it in constants=... if it is to have none"
+                    )
+                found[name] = np.array(to_host(grad))
+            return found
+
+    def _call(self, arguments: list[Any]) -> Tensor:
+        with modes.compose() if self._compose else nullcontext():
+            result = self._function(*arguments, **self.attributes)
+        outputs = [y for y in (result if isinstance(result, tuple) else (result,)) if isinstance(y, Tensor)]
+        if not outputs:
+            raise GradcheckError(
+                f"{self.name} returned {describe(result)}: return a Tensor; plain functions of arrays are checked as a "
+                "pair (forward, backward)"
+            )
+        return outputs[-1]
+
+    def _argument(self, name: str, value: Any) -> Any:
+        """What the function is handed: Tensors where a gradient is wanted, arrays and the rest as they are."""
+        return Tensor(to_device(value), requires_grad=is_float(value)) if name in self.wrt else to_device(value)
+
+    def _checked(self, node: Node) -> Callable[..., Any]:
+        """The node's backward, whose gradients must have the dtype of their inputs; the tape checks their shapes."""
+        backward, parents = node.backward, node.parents
+
+        def checked(dy: Array, *saved: Any) -> Any:
+            dxs = backward(dy, *saved)
+            if isinstance(dxs, (tuple, list)):
+                for i, (parent, dx) in enumerate(zip(parents, dxs, strict=False)):
+                    if parent is not None:
+                        checked_gradient(f"{node.op}_backward", f"input {i}", parent, dx)  # type: ignore[arg-type]
+            return dxs
+
+        return checked
+
+    @contextmanager
+    def _in_place(self, values: Values) -> Iterator[None]:
+        """The parameters with these values and gradients of zero; what they had is put back at the end.
+
+        Past a subclass's own rule for assignment: minillm's would write into the model's buffers.
+        """
+        before = {name: (p.data, p.grad) for name, p in self._parameters.items()}
+        for name, p in self._parameters.items():
+            object.__setattr__(p, "data", to_device(values[name]))
+            object.__setattr__(p, "grad", None if _is_complex(values[name]) else np.zeros_like(p.data))
+        try:
+            yield
+        finally:
+            for name, p in self._parameters.items():
+                for attribute, value in zip(("data", "grad"), before[name], strict=True):
+                    object.__setattr__(p, attribute, value)
+
+
+def _is_complex(x: object) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "c"
