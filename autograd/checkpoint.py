@@ -22,12 +22,13 @@ def checkpoint(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """
     stream = current_stream()
     before = copy.copy(stream)
+    composed = modes.composed.get()
     with modes.no_grad():
         y = function(*inputs).data
 
     def checkpoint_backward(dy: Array, *arrays: Array) -> list[Array | None]:
         leaves = [Tensor(a, x.requires_grad) for a, x in zip(arrays, inputs, strict=True)]
-        with modes.enable_grad(), modes.use_stream(copy.copy(before)):
+        with modes.enable_grad(), modes.compose(composed), modes.use_stream(copy.copy(before)):
             function(*leaves).backward(dy)
         return [leaf.grad for leaf in leaves]
 

@@ -58,10 +58,11 @@ def observe(callback: Callable[..., None]) -> Iterator[None]:
 
 
 @contextmanager
-def compose() -> Iterator[None]:
+def compose(on: bool = True) -> Iterator[None]:
     """Run ops as the composition of their primitives, where they have one, instead of as their hand-written pair.
 
-    The gradients then come from the tape alone, so that they can be compared with the hand-written ones.
+    The gradients then come from the tape alone, so that they can be compared with the hand-written ones. `on=False`
+    goes back to the pairs inside such a block.
     """
-    with _set(composed, True):
+    with _set(composed, on):
         yield

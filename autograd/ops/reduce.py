@@ -74,5 +74,5 @@ softmax = Op(softmax_forward, softmax_backward)
 
 @softmax.composition
 def softmax_composed(x: Tensor, *, axis: int = -1) -> Tensor:
-    e: Tensor = (x - x.data.real.max(axis, keepdims=True)).exp()  # the shift is a constant: no gradient through it
+    e: Tensor = (x - x.data.real.max(axis, keepdims=True)).exp()  # of x's shape; the shift is a constant
     return e / e.sum(axis, keepdims=True)

@@ -60,17 +60,19 @@ gelu_tanh = Op(gelu_tanh_forward, gelu_tanh_backward)
 
 @relu.composition
 def relu_composed(x: Tensor) -> Tensor:
-    return where(x.data.real > 0, x, 0)
+    return where(x.data.real > 0, x, 0)  # of x's shape
 
 
 @gelu.composition
 def gelu_composed(x: Tensor) -> Tensor:
-    return x * (1 + erf(x / math.sqrt(2))) / 2
+    cdf = (1 + erf(x / math.sqrt(2))) / 2  # Phi(x), of x's shape
+    return x * cdf
 
 
 @gelu_tanh.composition
 def gelu_tanh_composed(x: Tensor) -> Tensor:
-    return x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh()) / 2
+    u = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)  # of x's shape
+    return x * (1 + u.tanh()) / 2
 
 
 ACTIVATIONS = {"relu": relu, "gelu": gelu, "gelu_tanh": gelu_tanh}

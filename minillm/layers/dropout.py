@@ -35,7 +35,8 @@ dropout = Op(dropout_forward, dropout_backward)
 
 @dropout.composition
 def dropout_composed(x: Tensor, *, p: float, key: tuple[int, int]) -> Tensor:
-    return where(keep_mask(x.shape, p, key, x.data), x / (1 - p), 0)
+    keep = keep_mask(x.shape, p, key, x.data)  # of x's shape
+    return where(keep, x / (1 - p), 0)
 
 
 class Dropout(Module):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autograd.ops
-from autograd import Op, Stream, Tensor, compose, no_grad, observe, use_stream
+from autograd import Op, Stream, Tensor, checkpoint, compose, no_grad, observe, use_stream
 from autograd.tensor import tape
 from minillm import GPT, GPTConfig
 
@@ -181,7 +181,19 @@ def test_the_mode_ends_with_its_block() -> None:
     softmax = Op.registry["softmax"]
     with compose():
         assert str(softmax(x).node.op) == "divide"  # type: ignore[union-attr]
+        with compose(False):
+            assert softmax(x).node.op is softmax  # type: ignore[union-attr]
     assert softmax(x).node.op is softmax  # type: ignore[union-attr]
+
+
+def test_a_checkpointed_stretch_is_composed_again_in_backward_though_the_block_has_ended() -> None:
+    x = Tensor(np.ones(3), requires_grad=True)
+    with compose():
+        y = checkpoint(Op.registry["softmax"], x)
+    used: set[str] = set()
+    with observe(lambda op, inputs, y: used.add(str(op))):
+        y.backward(np.ones(3))
+    assert used == {"subtract", "exp", "reduce_sum", "divide"}
 
 
 @pytest.mark.parametrize("kind", [np.asarray, Tensor], ids=["arrays", "tensors"])
