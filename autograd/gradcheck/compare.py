@@ -83,7 +83,7 @@ class Comparison:
         one_by_one = directions is None and x.size <= FULL
         places: list[Place] = list(np.ndindex(x.shape)) if one_by_one else [None] * (directions or DIRECTIONS)
         for place in places:
-            v = np.zeros(x.shape) if place is not None else rng.choice([-1.0, 1.0], x.shape)
+            v = np.zeros(x.shape) if place is not None else rng.choice([-1.0, 1.0], x.shape) / x.size**0.5
             if place is not None:
                 v[place] = 1
             yield Probe(place, v, oracles.differences(self._line(name, v), self.dy64), self._complex_step(name, v))

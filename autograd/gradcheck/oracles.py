@@ -62,9 +62,12 @@ def complex_step(line: Line, dy: Array) -> Slope | None:
 
 
 def differences(line: Line, dy: Array) -> Slope:
-    """The derivative by differences: three steps, and a search over many where their extrapolation has not settled."""
-    slope = _extrapolate(_Central.at(line, dy, [STEP, STEP / 2, STEP / 4]))[0]
-    return slope if slope.error <= SETTLED * slope.magnitude else search(line, dy)
+    """The derivative by differences: three steps or a few more, and a search over many where none of them settles."""
+    for h in (STEP, STEP / 8):
+        slope = _extrapolate(_Central.at(line, dy, [h, h / 2, h / 4]))[0]
+        if slope.error <= SETTLED * slope.magnitude:
+            return slope
+    return search(line, dy)
 
 
 def search(line: Line, dy: Array) -> Slope:
