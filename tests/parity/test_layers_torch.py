@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import packed
 
 from autograd import Tensor
 from autograd.ops import softmax
@@ -72,13 +73,15 @@ def test_embedding() -> None:
     assert_same(lambda w: embedding(ids, w), lambda w: F.embedding(torch.tensor(ids), w), *normal((6, 3)))
 
 
-@pytest.mark.parametrize("mask", ["causal", "padding", "none"])
+@pytest.mark.parametrize("mask", ["causal", "padding", "packed", "none"])
 def test_attention(mask: str) -> None:
     B, T, H, D = 3, 5, 2, 4
-    key_mask = np.ones((B, T), bool)
+    visible = np.ones((B, T), bool)
     if mask == "padding":
-        key_mask[1, 3:] = key_mask[2, 1] = False
-    allowed = torch.tensor(key_mask)[:, None, None, :]  # (B, 1, 1, T)
+        visible[1, 3:] = visible[2, 1] = False
+    if mask == "packed":
+        visible = packed([0, 0, 1, 1, 1], [0, 0, 0, 0, 0], [0, 1, 2, 2, 3])  # (B, T, T)
+    allowed = torch.tensor(visible)[:, None] if mask == "packed" else torch.tensor(visible)[:, None, None]
     if mask != "none":
         allowed = allowed & torch.ones(T, T, dtype=torch.bool).tril()  # (B, 1, T, T)
 
@@ -88,7 +91,7 @@ def test_attention(mask: str) -> None:
         return y.transpose(1, 2).reshape(B, T, H * D)
 
     assert_same(
-        lambda qkv: attention(qkv, key_mask, n_head=H, causal=mask != "none"), theirs, *normal((B, T, 3 * H * D))
+        lambda qkv: attention(qkv, visible, n_head=H, causal=mask != "none"), theirs, *normal((B, T, 3 * H * D))
     )
 
 
