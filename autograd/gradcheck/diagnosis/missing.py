@@ -1,0 +1,142 @@
+"""Gradients that are right but for something: a term that is missing, or one that a mask should have stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from autograd.backends import Array
+from autograd.gradcheck.diagnosis.elementwise import broadcasts, first
+from autograd.gradcheck.diagnosis.evidence import Diagnosis, Evidence, largest
+
+
+def structured_term(e: Evidence) -> Diagnosis | None:
+    """What is missing is constant along an axis, or in each line proportional to an input, to y or to dy."""
+    rest = (e.numeric - e.given)[e.box]
+    for axis in reversed(range(rest.ndim)):
+        n, lines = rest.shape[axis], int(e.wrong[e.box].any(axis).sum())
+        if n < 2:
+            continue
+        if e.telling(lines * (n - 1)) and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), rest.shape)):
+            return Diagnosis(
+                "missing term", f"misses a term that is constant along axis {axis - rest.ndim}{e.where}, like a mean"
+            )
+        for v, name in directions(e):
+            for vectors, text in (((v,), name), ((np.ones_like(v), v), f"a constant plus {name}")):
+                if e.telling(lines * (n - len(vectors))) and e.equal(project(rest, vectors, axis), rest):
+                    lines_of = f"in each line along axis {axis - rest.ndim}"
+                    return Diagnosis("missing term", f"misses a term proportional to {text} {lines_of}{e.where}")
+    return None
+
+
+def directions(e: Evidence) -> Iterator[tuple[Array, str]]:
+    """Arrays of the shape of the block of wrong elements, and their names: what a missing term may be made of."""
+    shape = e.numeric.shape
+    known = [(v, name) for name, v in [*e.values.items(), ("y", e.y)] if v.ndim and broadcasts(v, e.numeric)]
+    known = [(np.broadcast_to(v, shape)[e.box], name) for v, name in known]
+    for v, name in known:
+        yield v - v.mean(-1, keepdims=True), f"{name} - mean({name})"
+        yield v, name
+    if e.dy.shape == shape:
+        dy = e.dy[e.box]
+        yield dy, "dy"
+        for v, name in known:
+            yield dy * v, f"dy * {name}"
+
+
+def project(rest: Array, vectors: tuple[Array, ...], axis: int) -> Array:
+    """Each line of `rest` along the axis, projected on the span of the vectors' lines."""
+    lines = np.moveaxis(rest, axis, -1)  # (..., n)
+    basis = np.stack([np.moveaxis(v, axis, -1) for v in vectors], -1)  # (..., n, k)
+    return np.moveaxis((basis @ (np.linalg.pinv(basis) @ lines[..., None]))[..., 0], -1, axis)
+
+
+def unstopped(e: Evidence) -> Diagnosis | None:
+    """Not zero where no element of y depends on the parameter, wrong elsewhere too: what a mask stops has leaked in."""
+    numeric_zero = np.logical_and.reduce([e.zero(n) for n in (e.numeric, *(n for _, n in e.more))])
+    if e.terms is not None:
+        numeric_zero &= e.zero(np.abs(e.terms).max(tuple(range(e.numeric.ndim, e.terms.ndim))))
+    leaked = numeric_zero & ~e.zero(e.given)
+    if leaked.sum() < 2 or not e.telling(int(leaked.sum())):
+        return None
+    return Diagnosis(
+        "wrong mask",
+        f"looks like a mask that is missing or comes too late: {leaked.sum()} elements ({first(leaked)} first) cannot "
+        "change y and yet have a gradient, and others are wrong by what leaks from there",
+    )
+
+
+def masked_softmax(e: Evidence) -> Diagnosis | None:
+    """Rows of a softmax are wrong just where y has zeros: the mask came after the softmax, and its sums are others."""
+    if e.y.shape != e.numeric.shape or not e.y.ndim:
+        return None
+    masked = (e.y == 0).any(-1)  # (...)
+    wrong = e.wrong.any(-1)  # (...)
+    if not masked.any() or (wrong & ~masked).any() or (e.given[e.y == 0] != 0).any():
+        return None
+    rest = e.numeric - e.given
+    excess = int(((e.y != 0).sum(-1) - 2)[wrong].clip(0).sum())
+    if not (e.telling(excess) or not masked.all()) or not e.equal(project(rest, (e.y, e.y * e.dy), -1), rest):
+        return None
+    return Diagnosis(
+        "wrong mask",
+        "looks like a mask applied after the softmax and not before it: only rows with masked elements are wrong, by a "
+        "mix of y and dy * y, as from a row sum over masked elements too",
+    )
+
+
+def by_contribution(e: Evidence) -> Diagnosis | None:
+    """Which elements of y each element of the parameter answers to, beside those that depend on it."""
+    if e.terms is None or e.analytic_terms is None:
+        return None
+    p = e.numeric.ndim
+    if not e.equal(e.given, np.asarray(e.analytic_terms.sum(tuple(range(p, e.terms.ndim))))):
+        return None  # not linear in dy
+    given, right = (np.abs(t) / largest(e.terms) for t in (e.analytic_terms, e.terms))
+    tiny = 1e-4 * e.tolerance  # two uses may nearly cancel: only what is far smaller is no answer at all
+    missing = np.asarray((right > e.tolerance) & (given < tiny))
+    leaked = np.asarray((given > e.tolerance) & (right < tiny))
+    if missing.any() == leaked.any() or leaked.sum() > (right > tiny).sum():
+        return None
+    at = first(missing | leaked)
+    if missing.any():
+        some = _rows(missing) if p > 1 else ""
+        return Diagnosis(
+            "missing term",
+            f"misses a term{some}: it does not answer to dy{at[p:]} at {at[:p]}, and to {missing.sum() - 1} more such, "
+            "though y does depend on it there: a branch, or one of two uses of a tied weight, is not counted",
+        )
+    return Diagnosis(
+        "wrong mask",
+        f"looks like a mask that is missing or comes too late: it answers to dy{at[p:]} at {at[:p]}, and to "
+        f"{leaked.sum() - 1} more such, though y does not depend on it there",
+    )
+
+
+def unrelated_term(e: Evidence) -> Diagnosis | None:
+    """numeric = analytic + a rest that has nothing to do with it: the regression of numeric on analytic has slope 1."""
+    analytic, numeric = e.pooled
+    square = float((analytic * analytic).sum())
+    counted = int((~e.zero(analytic)).sum())
+    if not square or counted < 8:
+        return None
+    slope = float((analytic * numeric).sum()) / square
+    rest = numeric - analytic
+    error = math.sqrt(float((rest * rest * analytic * analytic).sum())) / square  # standard error, by White 1980
+    if abs(slope - 1) > max(3 * error, 0.1) or abs(slope - 1) > 0.35 or slope < 4 * error:
+        return None
+    where = e.where if e.wrong.ndim < 2 else _rows(e.wrong)
+    return Diagnosis(
+        "missing term",
+        f"misses a term{where}: the numeric gradient is it plus a rest unrelated to it, as when one of two uses of "
+        "a tied weight, or one branch, is not counted",
+    )
+
+
+def _rows(chosen: Array) -> str:
+    """The rows with an element that is chosen, as " in 2 of its 7 rows (0, 4)"; empty if these are all."""
+    rows = np.flatnonzero(chosen.reshape(len(chosen), -1).any(-1))
+    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+    return f" in {len(rows)} of its {len(chosen)} rows ({shown})" if len(rows) < len(chosen) else ""

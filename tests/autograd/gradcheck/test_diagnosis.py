@@ -1,0 +1,146 @@
+"""Each bug of gradient_bugs.py is called by its name, whatever the shape and the numbers, and nothing else is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gradient_bugs import BUGS, evidence
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from autograd.backends import Array
+from autograd.gradcheck.diagnosis import Evidence, Kind, diagnose
+
+# told from the numbers alone where the response to each element of dy was not measured: right more often than not
+BY_CHANCE = {"tied_weight_without_the_embedding", "tied_weight_without_the_head", "residual_branch_not_counted"}
+
+
+@pytest.mark.parametrize("name", BUGS)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_each_bug_is_recognised(name: str, data: st.DataObject) -> None:
+    kind, make = BUGS[name]
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), "seed"))
+    found = evidence(make(lambda low, high: data.draw(st.integers(low, high)), rng), rng)
+    assume(found is not None)
+    assert found is not None
+    assume(found.numeric.any())  # y may happen not to depend on it at all: every element dropped
+    diagnosis = diagnose(found)
+    assert diagnosis.kind == kind, diagnosis.sentence
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_each_bug_is_recognised_without_the_responses(name: str) -> None:
+    """The share of right diagnoses over random shapes where `analytic_terms` is left out."""
+    kind, make = BUGS[name]
+    kinds: Counter[Kind] = Counter()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = evidence(make(lambda low, high, rng=rng: int(rng.integers(low, high + 1)), rng), rng, responses=False)
+        if found is not None and found.numeric.any():
+            kinds[diagnose(found).kind] += 1
+    assert kinds[kind] >= kinds.total() * (0.4 if name in BY_CHANCE else 1), kinds
+    assert set(kinds) <= {kind, "unknown"}
+
+
+def wrong_by(analytic: Array | None, numeric: Array, **more: object) -> Evidence:
+    """Evidence of these two alone."""
+    same = analytic is not None and analytic.shape == numeric.shape
+    wrong = analytic != numeric if same else np.ones(numeric.shape, bool)
+    e = Evidence("x", analytic, numeric, wrong, None, {"x": numeric}, numeric, np.ones(numeric.shape))
+    return replace(e, **more)
+
+
+N = np.random.default_rng(0).standard_normal((2, 6))
+
+
+def test_no_gradient() -> None:
+    assert diagnose(wrong_by(None, N)).kind == "no gradient"
+
+
+def test_a_number_that_is_not_finite_is_named_with_its_place() -> None:
+    bad = N.copy()
+    bad[1, 2] = np.nan
+    found = diagnose(wrong_by(bad, N))
+    assert (found.kind, found.sentence) == (
+        "not finite",
+        "is not finite: backward returned nan at [1, 2], 1 such in all",
+    )
+
+
+@pytest.mark.parametrize(
+    ("analytic", "kind", "words"),
+    [
+        (N.reshape(-1), "shape", "right values in the wrong shape: its shape is (12,), the parameter's (2, 6)"),
+        (N[:1], "shape", "wrong shape"),
+        (N.T, "transposed", "its axes in the order (1, 0)"),
+        (np.stack([N / 4, 3 * N / 4]), "missing sum", "over axis 0"),
+        (N[None], "missing sum", "over axis 0"),
+        (np.zeros_like(N), "zero", "zero everywhere"),
+        (-N, "sign", "everywhere"),
+        (N / 6, "factor", "0.166667 = 1/6, 6 the length of axis 1 of x"),
+        (N * 0.9, "factor", "0.9 = 9/10"),
+        (N * 0.93, "factor", "0.93 = 1 - 0.07 (the scale of dropout?)"),
+        (N / 0.93, "factor", "1.07527 = 1/(1 - 0.07)"),
+        (N / np.sqrt(5), "factor", "0.447214 = 1/sqrt(5) (a head width?)"),
+        (N * np.pi, "factor", "3.14159 times"),
+        (N * np.arange(1, 7), "factor", "another for each index of axis 1 in [:, 1:6]: 2, 3, 4, ..."),
+        (N[:, ::-1], "transposed", "permuted"),
+        (N + 1, "missing term", "constant along axis -1"),
+        (np.triu(N), "wrong mask", "([1, 0] first)"),
+    ],
+)
+def test_what_a_sentence_says(analytic: Array, kind: Kind, words: str) -> None:
+    found = diagnose(wrong_by(analytic, N))
+    assert found.kind == kind, found.sentence
+    assert words in found.sentence
+
+
+def test_the_block_that_is_wrong_is_named() -> None:
+    analytic = N.copy()
+    analytic[:, 2:4] *= -1
+    found = diagnose(wrong_by(analytic, N))
+    assert found.kind == "sign"
+    assert "in [:, 2:4], the second third of the last axis (packed q, k, v?)" in found.sentence
+
+
+def test_one_element_says_no_more_than_its_ratio() -> None:
+    one = np.array([3.0])
+    assert diagnose(wrong_by(-one, one)).kind == "sign"
+    assert diagnose(wrong_by(one / 2, one)).kind == "factor"
+    # for another dy the ratio is another: no factor
+    assert diagnose(wrong_by(one / 2, one, more=[(one, one / 3)])).kind == "unknown"
+
+
+def test_a_gradient_of_what_y_does_not_depend_on() -> None:
+    found = diagnose(wrong_by(N, 0 * N))
+    assert found.kind == "unknown"
+    assert "y does not depend on it" in found.sentence
+
+
+@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=3), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_unrelated_numbers_fit_no_bug(shape: list[int], seed: int) -> None:
+    """Two random arrays of at least two elements: no kind fits by coincidence."""
+    rng = np.random.default_rng(seed)
+    analytic, numeric, y, dy = rng.standard_normal((4, *shape))
+    assume(numeric.size > 1)
+    more = [tuple(rng.standard_normal((2, *shape))) for _ in range(3)]
+    found = diagnose(wrong_by(analytic, numeric, y=y, dy=dy, values={"x": rng.standard_normal(shape)}, more=more))
+    assert found.kind == "unknown", found.sentence
+
+
+def test_nothing_wrong_is_nothing_to_diagnose() -> None:
+    with pytest.raises(ValueError, match="nothing to diagnose: no element of the gradient of x is marked wrong"):
+        diagnose(wrong_by(N, N))
+
+
+def test_elements_marked_wrong_that_are_right_do_not_mislead() -> None:
+    """Where only a random direction was tried, all elements are marked."""
+    analytic = N.copy()
+    analytic[:, 2:4] = 0
+    found = diagnose(wrong_by(analytic, N, wrong=np.ones(N.shape, bool)))
+    assert found.sentence == diagnose(wrong_by(analytic, N)).sentence
