@@ -52,7 +52,10 @@ def use_stream(stream: Stream) -> Iterator[None]:
 
 @contextmanager
 def observe(callback: Callable[..., None]) -> Iterator[None]:
-    """Call `callback(op, inputs, y)` after each op's forward: op is the Op, inputs its arguments, y its array."""
+    """Call `callback(op, inputs, attributes, y)` after each op's forward.
+
+    `op` is the Op, `inputs` its positional arguments, `attributes` its keyword arguments, `y` its array.
+    """
     with _set(observer, callback):
         yield
 

@@ -64,7 +64,7 @@ class Op:
         y, values = self.forward.on(backend)(*arrays, **attributes)
         callback = modes.observer.get()
         if callback is not None:
-            callback(self, inputs, y)
+            callback(self, inputs, attributes, y)
         parents = tuple(x.node or x if isinstance(x, Tensor) and x.requires_grad else None for x in inputs)
         if not modes.recording.get() or not any(parent is not None for parent in parents):
             return Tensor(y)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from autograd import modes
 from autograd.gradcheck.compare import Comparison
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.laws import Law, linear_in_dy
+from autograd.gradcheck.locate import ops_at_fault
 from autograd.gradcheck.report import Report
 from autograd.gradcheck.reproduce import reproducer
 from autograd.gradcheck.sane import check_behaviour
-from autograd.gradcheck.subject import Pair, Subject
+from autograd.gradcheck.subject import Pair, ShapeError, Subject
 from autograd.gradcheck.tape import Recorded
 from autograd.op import Op
 from autograd.tensor import Tensor
@@ -71,12 +71,17 @@ def gradcheck(
     report = Report(subject.name, dtype, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)  # a dropped imaginary part is no derivative
-        check_behaviour(subject)
-        composition = _composition(target, subject, composed)
-        Comparison(subject, report, analytic=analytic, directions=directions).run(composition)
+        try:
+            check_behaviour(subject)
+            composition = _composition(target, subject, composed)
+            Comparison(subject, report, analytic=analytic, directions=directions).run(composition)
+        except ShapeError as error:
+            Comparison(subject, report, analytic=analytic, directions=directions).wrong_shape(error)
         if not report.failures:  # a wrong gradient breaks laws too, and says more
             for law in (linear_in_dy, *laws):
                 report.laws[law.name] = law.broken(subject, np.random.default_rng(seed))
+        elif isinstance(subject, Recorded):
+            report.at_fault = ops_at_fault(subject)
     report.reproducer = reproducer(target, subject)
     report.seconds = time.perf_counter() - start
     if report.failures:
@@ -99,8 +104,7 @@ def make_subject(
         GradcheckError: it is nothing that can be checked.
     """
     if isinstance(target, Op):
-        backend = modes.backend_name.get()
-        target = (target.forward.on(backend), target.backward.on(backend))
+        return Pair.of(target, inputs, attributes, constants, dtype, seed)
     if isinstance(target, tuple) and len(target) == 2 and all(map(callable, target)):
         return Pair(*target, inputs, attributes, constants=constants, dtype=dtype, seed=seed)
     if not callable(target):

@@ -37,6 +37,8 @@ class Report:
         rows: one for each input and parameter that gets a gradient.
         laws: for each law None where it holds, else how it is broken.
         without: for each oracle that could not be asked, why.
+        at_fault: where gradients of a module or model are wrong, a report on each of its ops that is wrong alone.
+        reproducer: source code that repeats the check, where it is short enough.
         seconds: how long the check took.
     """
 
@@ -46,6 +48,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     laws: dict[str, str | None] = field(default_factory=dict)
     without: dict[str, str] = field(default_factory=dict)
+    at_fault: list[Report] | None = None
     reproducer: str | None = None
     seconds: float = 0.0
 
@@ -73,7 +76,14 @@ class Report:
             lines.append(f"  {row.name} {row.shape}: {row.checked} compared{kinks}; largest error by {errors}")
         lines += [f"  without {oracle}: {why}" for oracle, why in self.without.items()]
         lines += [f"  law {name}: {'broken' if how else 'holds'}" for name, how in self.laws.items()]
-        lines += [f"\n{failure}" for failure in self.failures]
+        if not self.at_fault:
+            lines += [f"\n{failure}" for failure in self.failures]
+        for report in self.at_fault or []:  # what it does to the gradients behind it is no news
+            lines.append(f"\nWrong: {', '.join(row.name for row in self.rows if row.failure)}")
+            lines.append(f"The op at fault is {report.target}, which is wrong alone, on the numbers it is given here:")
+            lines += [f"\n{failure}" for failure in report.failures]
+        if self.at_fault == []:
+            lines.append("\nEach of its ops is right alone: the fault is in how they are joined.")
         if self.reproducer and self.failures:
             lines.append(f"\nTo reproduce:\n\n{self.reproducer}")
         return "\n".join(lines)

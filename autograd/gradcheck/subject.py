@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from autograd import backends
+from autograd import backends, modes
 from autograd.backends import Array
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness
 from autograd.gradcheck.tolerance import EPS
+from autograd.op import Op
 from autograd.tensor import Tensor
 
 Values: TypeAlias = Mapping[str, Any]
@@ -26,9 +27,9 @@ JITTER_ULPS = 8  # numbers are moved by up to this many roundings: by one, most 
 class ShapeError(GradcheckError):
     """A gradient of another shape than its input's."""
 
-    def __init__(self, message: str, name: str, gradient: Array) -> None:
+    def __init__(self, message: str, name: str, shape: tuple[int, ...], gradient: Array) -> None:
         super().__init__(message)
-        self.name, self.gradient = name, gradient
+        self.name, self.shape, self.gradient = name, shape, gradient
 
 
 class Subject(ABC):
@@ -118,6 +119,21 @@ class Pair(Subject):
         wrt = differentiable(values, constants)
         super().__init__(self.forward_name.removesuffix("_forward"), values, wrt, attributes, dtype, seed)
 
+    @classmethod
+    def of(
+        cls,
+        op: Op,
+        inputs: Sequence[Any],
+        attributes: Mapping[str, Any],
+        constants: Sequence[str],
+        dtype: str,
+        seed: int,
+    ) -> Pair:
+        """The pair that an op runs on the active backend."""
+        backend = modes.backend_name.get()
+        forward, backward = op.forward.on(backend), op.backward.on(backend)
+        return cls(forward, backward, inputs, attributes, constants=constants, dtype=dtype, seed=seed)
+
     def run(self, values: Values) -> tuple[Any, tuple[Any, ...]]:
         """y and the saved arrays, on the active backend."""
         result = self._run(*(to_device(v) for v in values.values()), **self.attributes)
@@ -170,6 +186,7 @@ def checked_gradient(backward: str, name: str, x: Array, dx: Any) -> Array:
             f"{backward} returned a gradient of shape {dx.shape} for {name} of shape {x.shape}: "
             "a gradient has its input's shape",
             name,
+            x.shape,
             to_host(dx),
         )
     if dx.dtype != x.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from autograd import modes
 from autograd.backends import Array
 from autograd.gradcheck.errors import GradcheckError
+from autograd.gradcheck.frozen import frozen_randomness
 from autograd.gradcheck.subject import (
     Subject,
     Values,
@@ -26,6 +28,27 @@ from autograd.gradcheck.subject import (
 )
 from autograd.op import Op
 from autograd.tensor import AutogradError, Node, Tensor, tape
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of an op: its arrays and other inputs, its attributes, which inputs get a gradient."""
+
+    op: Op
+    inputs: list[Any]
+    attributes: dict[str, Any]
+    differentiated: list[bool]
+
+    @classmethod
+    def of(cls, op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Call:
+        differentiated = [isinstance(x, Tensor) and x.requires_grad for x in inputs]
+        return cls(op, [x.data if isinstance(x, Tensor) else x for x in inputs], attributes, differentiated)
+
+    @property
+    def constants(self) -> list[str]:
+        """Names of the inputs that get no gradient."""
+        names = named_inputs(self.op.forward.reference, self.inputs)
+        return [name for name, needed in zip(names, self.differentiated, strict=True) if not needed]
 
 
 class Recorded(Subject):
@@ -59,25 +82,30 @@ class Recorded(Subject):
 
     def composition(self, function: Callable[..., Any] | None) -> Recorded | None:
         """The same with each op run as its composition, or `function` in its place; None if no op has one."""
-        if function is None and not any(op.composed for op in self.ops()):
+        if function is None and not any(call.op.composed for call in self.calls()):
             return None
         return Recorded(
             function or self._function,
             [self.values[name] for name in self._inputs],
             self.attributes,
             parameters=self._parameters,
-            constants=[name for name in self._inputs if name not in self.wrt],
+            constants=[name for name in self.values if name not in self.wrt],
             dtype="float64",
             seed=self.seed,
             names=self._inputs,
             compose=True,
         )
 
-    def ops(self) -> list[Op]:
-        """The ops that a forward pass runs, in order."""
-        seen: list[Op] = []
-        with modes.observe(lambda op, *_: seen.append(op)):
-            self.forward(self.values)
+    def calls(self) -> list[Call]:
+        """What ops a forward pass runs, in order."""
+        seen: list[Call] = []
+        with (
+            frozen_randomness(self.seed),
+            modes.enable_grad(),
+            self._in_place(self.values),
+            modes.observe(lambda op, inputs, attributes, _: seen.append(Call.of(op, inputs, attributes))),
+        ):
+            self._call([self._argument(name, self.values[name]) for name in self._inputs])
         return seen
 
     def _forward(self, values: Values) -> Array:

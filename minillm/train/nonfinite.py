@@ -46,7 +46,7 @@ def find_origin(model: GPT, batches: Sequence[Batch], stream: Stream) -> str:
     """The first layer, in order of execution, whose output is not finite; failing that, gradients that are not."""
     paths = {id(module): path for path, module in model.named_modules()}
 
-    def check(op: Op, inputs: tuple[Any, ...], y: Array) -> None:
+    def check(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Array) -> None:
         if not np.isfinite(y).all():
             raise _Found(f"the output of {_calling_layer(paths)} ({op.name})")
 

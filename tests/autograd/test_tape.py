@@ -173,9 +173,13 @@ def test_modes_differ_between_threads() -> None:
 
 def test_observe_sees_every_op_in_order() -> None:
     seen = []
-    with observe(lambda op, inputs, y: seen.append((op.name, len(inputs), y.shape))):
+    with observe(lambda op, inputs, attributes, y: seen.append((op.name, len(inputs), attributes, y.shape))):
         (leaf(1.0, 2.0) * 2).exp().sum()
-    assert seen == [("multiply", 2, (2,)), ("exp", 1, (2,)), ("reduce_sum", 1, ())]
+    assert seen == [
+        ("multiply", 2, {}, (2,)),
+        ("exp", 1, {}, (2,)),
+        ("reduce_sum", 1, {"axis": None, "keepdims": False}, ()),
+    ]
 
 
 @pytest.fixture
