@@ -122,6 +122,7 @@ CASES = [
     Case("erf", "every piece", lambda rng: [np.array([-7, -5, -2, -1, -0.5, -1e-9, 1e-9, 0.3, 0.9, 1.3, 2.5, 3, 6.5])]),
     Case("relu", "away from the kink", away_from_zero((3, 1, 2))),
     Case("where", "plain", before(np.array([[True, False, True]]), normal((2, 3), (2, 1)))),
+    Case("where", "both broadcast", before(np.array([[True], [False]]), normal((3,), (2, 1, 3)))),
     Case("where", "number", then(before(np.array([True, False, False]), normal((2, 3))), 0.5)),
     # reductions, softmax
     *(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autograd import Stream, Tensor, use_stream
+from autograd.random import random_bits
 from minillm.layers import Dropout
 from minillm.layers.dropout import dropout_forward, keep_mask
 
@@ -15,6 +16,13 @@ def test_keeps_what_it_says(p: float) -> None:
     n = 100_000
     kept = keep_mask((n,), p, (3, 4), np.zeros(0)).sum()
     assert abs(kept - n * (1 - p)) <= 4 * np.sqrt(n * p * (1 - p))  # four standard deviations
+
+
+def test_an_element_is_dropped_where_its_random_bits_are_below_the_threshold_and_kept_at_it() -> None:
+    key, like = (3, 4), np.zeros(0)
+    bits = np.sort(random_bits((1000,), key, like))
+    for p in bits[[0, 1, 500, 999]] / 2**32:  # exact in float64
+        assert keep_mask((1000,), p, key, like).sum() == 1000 - np.searchsorted(bits, p * 2**32)
 
 
 def test_kept_elements_are_scaled_so_that_the_mean_stays() -> None:

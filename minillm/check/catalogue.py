@@ -1,0 +1,60 @@
+"""Which functions of this project are mutated, and which of their mutants are no bugs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import minillm  # noqa: F401  # registers the ops of every layer
+from autograd import Op
+from autograd.backends import numpy as numpy_backend
+from autograd.checkpoint import checkpoint
+from autograd.gradcheck.mutants import Mutant, mutants_of
+from autograd.ops import broadcast, reduce
+from autograd.tensor import Tensor, accumulate, tape
+from minillm.layers import activations, attention, cross_entropy, dropout
+from minillm.train.loop import accumulate_gradients
+
+# what gradients go through beside the backward functions, and which of its expressions: the others cannot change one
+HELPERS: list[tuple[Callable[..., Any], str]] = [
+    (broadcast.unbroadcast, ""),
+    (reduce._kept_shape, "%"),
+    (numpy_backend.scatter_add, ""),
+    (dropout.keep_mask, r"p \* 2 \*\* 32"),
+    (attention.attention_forward, r"np\.tri|allowed &|^mask$"),
+    (attention.masked_softmax, ""),
+    (cross_entropy.cross_entropy_forward, r"weight_sum|weights"),
+    (activations.relu_forward, "x.real > 0"),
+    (Tensor.backward, r"^grads\[parent\] \+"),
+    (Tensor._upstream, r"\* dy"),
+    (accumulate, ""),
+    (tape, r"^-node\.seq$"),
+    (checkpoint, r"leaf\.grad"),
+    (accumulate_gradients, "^count / total$"),
+]
+
+_PREPEND = "what stands before the first sorted id must only differ from it; ids are never negative, so this does too"
+
+# mutants that compute the same: name -> proof
+EQUIVALENT = {
+    "scatter_add: sign, line 7: sorted_ids[0] - 1 -> sorted_ids[0] + 1": _PREPEND,
+    "scatter_add: dropped term, line 7: sorted_ids[0] - 1 -> -1": _PREPEND,
+    "scatter_add: wrong constant, line 7: 1 -> 2": _PREPEND,
+    "masked_softmax: wrong constant, line 5: 0 -> 1": (
+        "the shift is not finite where all scores of the row are -inf, and these stay -inf whatever is subtracted"
+    ),
+    "masked_softmax: wrong constant, line 8: 1 -> 2": (
+        "the total is zero where all probabilities of the row are, and these stay zero whatever they are divided by"
+    ),
+}
+
+
+def project_mutants() -> Iterator[Mutant]:
+    """The mutants of every reference backward of this project, and of what gradients go through beside them."""
+    for op in Op.registry.values():
+        backward = op.backward.reference
+        if backward.__module__.split(".")[0] in ("autograd", "minillm"):  # not what somebody registered beside them
+            yield from mutants_of(backward)
+    for function, expressions in HELPERS:
+        yield from (mutant for mutant in mutants_of(function) if re.search(expressions, mutant.before))
