@@ -11,6 +11,7 @@ import numpy as np
 
 from autograd.gradcheck.compare import Comparison
 from autograd.gradcheck.errors import GradcheckError
+from autograd.gradcheck.explain import explain
 from autograd.gradcheck.laws import Law, linear_in_dy
 from autograd.gradcheck.locate import ops_at_fault
 from autograd.gradcheck.report import Report
@@ -73,15 +74,18 @@ def gradcheck(
         warnings.simplefilter("error", np.exceptions.ComplexWarning)  # a dropped imaginary part is no derivative
         try:
             check_behaviour(subject)
-            composition = _composition(target, subject, composed)
-            Comparison(subject, report, analytic=analytic, directions=directions).run(composition)
+            comparison = Comparison(subject, report, analytic=analytic, directions=directions)
+            comparison.run(_composition(target, subject, composed))
         except ShapeError as error:
-            Comparison(subject, report, analytic=analytic, directions=directions).wrong_shape(error)
+            comparison = Comparison(subject, report, analytic=analytic, directions=directions)
+            comparison.wrong_shape(error)
         if not report.failures:  # a wrong gradient breaks laws too, and says more
             for law in (linear_in_dy, *laws):
                 report.laws[law.name] = law.broken(subject, np.random.default_rng(seed))
-        elif isinstance(subject, Recorded):
-            report.at_fault = ops_at_fault(subject)
+        else:
+            report.at_fault = ops_at_fault(subject) if isinstance(subject, Recorded) else None
+            if not report.at_fault:
+                explain(comparison)
     report.reproducer = reproducer(target, subject)
     report.seconds = time.perf_counter() - start
     if report.failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autograd.gradcheck.compare import Comparison
+from autograd.gradcheck.explain import explain
 from autograd.gradcheck.report import Report
 from autograd.gradcheck.subject import Pair, ShapeError
 from autograd.gradcheck.tape import Recorded
@@ -28,6 +29,7 @@ def ops_at_fault(subject: Recorded) -> list[Report]:
         except ShapeError as error:
             comparison.wrong_shape(error)
         if report.failures:
+            explain(comparison)
             reports.append(report)
             wrong.add(call.op)
     return reports
