@@ -88,44 +88,55 @@ def masked_softmax(e: Evidence) -> Diagnosis | None:
 
 
 def by_contribution(e: Evidence) -> Diagnosis | None:
-    """Which elements of y each element of the parameter answers to, beside those that depend on it."""
-    if e.terms is None or e.analytic_terms is None:
+    """An element of y that the gradient does not answer to and should, or does and should not; not both."""
+    missing, leaked = contributions(e)
+    if e.terms is None or missing.any() == leaked.any() or leaked.sum() > np.count_nonzero(e.terms):
         return None
     p = e.numeric.ndim
-    if not e.equal(e.given, np.asarray(e.analytic_terms.sum(tuple(range(p, e.terms.ndim))))):
-        return None  # not linear in dy
-    given, right = (np.abs(t) / largest(e.terms) for t in (e.analytic_terms, e.terms))
-    tiny = 1e-4 * e.tolerance  # two uses may nearly cancel: only what is far smaller is no answer at all
-    missing = np.asarray((right > e.tolerance) & (given < tiny))
-    leaked = np.asarray((given > e.tolerance) & (right < tiny))
-    if missing.any() == leaked.any() or leaked.sum() > (right > tiny).sum():
-        return None
     at = first(missing | leaked)
+    dy = f"dy{at[p:]}" if at[p:] else "dy"
     if missing.any():
         some = _rows(missing) if p > 1 else ""
         return Diagnosis(
             "missing term",
-            f"misses a term{some}: it does not answer to dy{at[p:]} at {at[:p]}, and to {missing.sum() - 1} more such, "
+            f"misses a term{some}: it does not answer to {dy} at {at[:p]}, and to {missing.sum() - 1} more such, "
             "though y does depend on it there: a branch, or one of two uses of a tied weight, is not counted",
         )
     return Diagnosis(
         "wrong mask",
-        f"looks like a mask that is missing or comes too late: it answers to dy{at[p:]} at {at[:p]}, and to "
-        f"{leaked.sum() - 1} more such, though y does not depend on it there",
+        f"looks like a mask that is missing or comes too late: it answers to {dy} at {at[:p]}, and to "
+        f"{leaked.sum() - 1} more such, though y does not depend on it there (or it sums over a wrong axis)",
     )
+
+
+def contributions(e: Evidence) -> tuple[Array, Array]:
+    """Booleans of the terms' shape: where analytic does not answer to an element of dy and should, and the reverse.
+
+    All False where the answers are not known, or are not linear in dy.
+    """
+    none = np.zeros((*e.numeric.shape, *e.y.shape), bool)
+    if e.terms is None or e.analytic_terms is None:
+        return none, none
+    if not e.equal(e.given, np.asarray(e.analytic_terms.sum(tuple(range(e.numeric.ndim, none.ndim))))):
+        return none, none
+    given, right = (np.abs(t) / largest(e.terms) for t in (e.analytic_terms, e.terms))
+    tiny = 1e-4 * e.tolerance  # two uses may nearly cancel: only what is far smaller is no answer at all
+    return np.asarray((right > e.tolerance) & (given < tiny)), np.asarray((given > e.tolerance) & (right < tiny))
 
 
 def unrelated_term(e: Evidence) -> Diagnosis | None:
     """numeric = analytic + a rest that has nothing to do with it: the regression of numeric on analytic has slope 1."""
     analytic, numeric = e.pooled
-    square = float((analytic * analytic).sum())
-    counted = int((~e.zero(analytic)).sum())
-    if not square or counted < 8:
-        return None
-    slope = float((analytic * numeric).sum()) / square
+    if e.terms is not None and e.analytic_terms is not None:
+        if contributions(e)[1].any():
+            return None
+        per_dy = np.where(e.dy == 0, 0, 1 / np.where(e.dy == 0, 1, e.dy))  # y.shape
+        analytic, numeric = (e.analytic_terms * per_dy).ravel(), (e.terms * per_dy).ravel()  # many more to tell by
     rest = numeric - analytic
-    error = math.sqrt(float((rest * rest * analytic * analytic).sum())) / square  # standard error, by White 1980
-    if abs(slope - 1) > max(3 * error, 0.1) or abs(slope - 1) > 0.35 or slope < 4 * error:
+    common = float((analytic * rest).sum())  # 0 if unrelated; -|rest|^2 if analytic has a term too many
+    square, rest_square = float((analytic * analytic).sum()), float((rest * rest).sum())
+    error = math.sqrt(float((rest * rest * analytic * analytic).sum())) / square if square else math.inf  # White 1980
+    if (~e.zero(analytic)).sum() < 8 or abs(common) > 0.35 * min(square, rest_square) or error > 0.3:
         return None
     where = e.where if e.wrong.ndim < 2 else _rows(e.wrong)
     return Diagnosis(

@@ -50,11 +50,12 @@ def bug(kind: Kind) -> Callable[[Bug], Bug]:
 def evidence(case: Case, rng: np.random.Generator, n_more: int = 3, responses: bool = True) -> Evidence | None:
     """All that is known about the wrong gradient, or None where the bug happens to do no harm."""
     x, y = case.values[case.name], case.forward(**case.values)
+    numbers = {name: value.astype(complex) for name, value in case.values.items()}
 
     def slope(place: tuple[int, ...]) -> Array:
         v = np.zeros(x.shape)
         v[place] = 1
-        found = complex_step(lambda t: case.forward(**{**case.values, case.name: x + t * v}), np.ones(y.shape))
+        found = complex_step(lambda t: case.forward(**{**numbers, case.name: x + t * v}), np.ones(y.shape))
         assert found is not None
         return found.terms
 
@@ -73,7 +74,7 @@ def evidence(case: Case, rng: np.random.Generator, n_more: int = 3, responses: b
     by_y = None
     if same_shape and responses:
         one_at_a_time = [case.gradient(np.reshape(row, y.shape)) for row in np.diag(dys[0].ravel())]
-        by_y = np.stack(one_at_a_time, -1).reshape(*x.shape, *y.shape)
+        by_y = np.reshape(np.stack(one_at_a_time, -1), slopes.shape)
     return Evidence(case.name, analytic, numeric, wrong, slopes * dys[0], case.values, y, dys[0], more, 1e-5, by_y)
 
 
@@ -373,6 +374,29 @@ def residual_branch_not_counted(size: Size, rng: np.random.Generator) -> Case:
     return Case("x", values, lambda x, weight: x + np.tanh(x) @ weight, lambda dy: dy)
 
 
+@bug("missing term")
+def residual_itself_not_counted(size: Size, rng: np.random.Generator) -> Case:
+    c = size(3, 6)
+    values = {"x": rng.standard_normal((size(2, 4), c)), "weight": rng.standard_normal((c, c))}
+
+    def gradient(dy: Array) -> Array:
+        return (dy @ values["weight"].T) * (1 - np.tanh(values["x"]) ** 2)
+
+    return Case("x", values, lambda x, weight: x + np.tanh(x) @ weight, gradient)
+
+
+@bug("missing term")
+def gate_not_counted(size: Size, rng: np.random.Generator) -> Case:
+    """SwiGLU-like: x goes into the gate and into what is gated; every element of y depends on x by both ways."""
+    c, d = size(4, 6), size(6, 10)
+    values = {"x": rng.standard_normal((size(2, 4), c)), **{n: rng.standard_normal((c, d)) for n in ("gate", "up")}}
+
+    def gradient(dy: Array) -> Array:
+        return (dy * np.tanh(values["x"] @ values["gate"])) @ values["up"].T
+
+    return Case("x", values, lambda x, gate, up: np.tanh(x @ gate) * (x @ up), gradient)
+
+
 # masks
 
 
@@ -420,6 +444,44 @@ def packed_dscores_not_masked(size: Size, rng: np.random.Generator) -> Case:
     return Case("qkv", {"qkv": qkv}, lambda qkv: attention_forward(qkv, n_head=n_head)[0], gradient)
 
 
+def unmasked_case(size: Size, rng: np.random.Generator, name: str) -> Case:
+    """Causal attention whose backward takes the probabilities without the mask."""
+    shape = (size(1, 2), size(1, 2), size(3, 4), size(2, 3))
+    values = {n: rng.standard_normal(shape) for n in "qkv"}
+    allowed = np.tri(shape[-2], dtype=bool)
+
+    def gradient(dy: Array) -> Array:
+        _, probs = attend(**values)
+        dq, dscores = attention_grads(dy, **values, probs=probs)
+        return {"q": dq, "k": dscores.swapaxes(-1, -2) @ values["q"], "v": probs.swapaxes(-1, -2) @ dy}[name]
+
+    return Case(name, values, lambda **v: attend(**v, allowed=allowed)[0], gradient)
+
+
+@bug("wrong mask")
+def dq_not_masked(size: Size, rng: np.random.Generator) -> Case:
+    return unmasked_case(size, rng, "q")
+
+
+@bug("wrong mask")
+def dk_not_masked(size: Size, rng: np.random.Generator) -> Case:
+    return unmasked_case(size, rng, "k")
+
+
+@bug("wrong mask")
+def dv_not_masked(size: Size, rng: np.random.Generator) -> Case:
+    return unmasked_case(size, rng, "v")
+
+
+@bug("wrong mask")
+def mask_after_softmax_left_out(size: Size, rng: np.random.Generator) -> Case:
+    t = size(3, 5)
+    values = {"scores": rng.standard_normal((t, t))}
+    probs = masked_softmax(values["scores"], np.asarray(True))
+    forward = lambda scores: masked_softmax(scores, np.asarray(True)) * np.tri(t, dtype=bool)  # noqa: E731
+    return Case("scores", values, forward, lambda dy: softmax_dx(dy, probs))
+
+
 # cross-entropy
 
 
@@ -438,6 +500,18 @@ def cross_entropy_divided_by_all(size: Size, rng: np.random.Generator) -> Case:
 
 
 # no bug that has a name
+
+
+@bug("unknown")
+def softmax_summed_over_a_wrong_axis(size: Size, rng: np.random.Generator) -> Case:
+    values = {"x": rng.standard_normal((size(3, 4), size(3, 4)))}
+    probs = masked_softmax(values["x"], np.asarray(True))
+    return Case(
+        "x",
+        values,
+        lambda x: masked_softmax(x, np.asarray(True)),
+        lambda dy: probs * (dy - (dy * probs).sum(0, keepdims=True)),
+    )
 
 
 @bug("unknown")

@@ -7,15 +7,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gradient_bugs import BUGS, evidence
+from cases import CASES
+from cases import Case as OpCase
+from gradient_bugs import BUGS, Case, evidence
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autograd.backends import Array
 from autograd.gradcheck.diagnosis import Evidence, Kind, diagnose
 
-# told from the numbers alone where the response to each element of dy was not measured: right more often than not
-BY_CHANCE = {"tied_weight_without_the_embedding", "tied_weight_without_the_head", "residual_branch_not_counted"}
+# each element of y depends on the parameter in two ways: only statistics tell that one is not counted
+STATISTICAL = {"gate_not_counted"}
+# so it is with these where the response to each element of dy was not measured
+WITHOUT_RESPONSES = {
+    "tied_weight_without_the_embedding",
+    "tied_weight_without_the_head",
+    "residual_branch_not_counted",
+    *STATISTICAL,
+}
+# and these are then not told at all
+HIDDEN = {"dk_not_masked", "dv_not_masked", "mask_after_softmax_left_out", "softmax_summed_over_a_wrong_axis"}
 
 
 @pytest.mark.parametrize("name", BUGS)
@@ -29,10 +40,10 @@ def test_each_bug_is_recognised(name: str, data: st.DataObject) -> None:
     assert found is not None
     assume(found.numeric.any())  # y may happen not to depend on it at all: every element dropped
     diagnosis = diagnose(found)
-    assert diagnosis.kind == kind, diagnosis.sentence
+    assert diagnosis.kind in {kind, "unknown" if name in STATISTICAL else kind}, diagnosis.sentence
 
 
-@pytest.mark.parametrize("name", BUGS)
+@pytest.mark.parametrize("name", sorted(BUGS.keys() - HIDDEN))
 def test_each_bug_is_recognised_without_the_responses(name: str) -> None:
     """The share of right diagnoses over random shapes where `analytic_terms` is left out."""
     kind, make = BUGS[name]
@@ -42,8 +53,30 @@ def test_each_bug_is_recognised_without_the_responses(name: str) -> None:
         found = evidence(make(lambda low, high, rng=rng: int(rng.integers(low, high + 1)), rng), rng, responses=False)
         if found is not None and found.numeric.any():
             kinds[diagnose(found).kind] += 1
-    assert kinds[kind] >= kinds.total() * (0.4 if name in BY_CHANCE else 1), kinds
+    assert kinds[kind] >= kinds.total() * (0.4 if name in WITHOUT_RESPONSES else 1), kinds
     assert set(kinds) <= {kind, "unknown"}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.analytic], ids=str)
+def test_every_op_with_a_plain_bug(case: OpCase) -> None:
+    """Each op's right gradient with its sign turned, scaled, or zeroed, for every shape of the table of cases."""
+    inputs = case.make()
+    wanted = {f"x{i}": i for i in case.wrt(inputs)}
+
+    def forward(**values: Array) -> Array:
+        return np.asarray(case.run([values.get(f"x{i}", x) for i, x in enumerate(inputs)])[0])
+
+    def gradient(dy: Array, i: int) -> Array:
+        return np.asarray(case.backward(dy, case.run(inputs)[1])[i])
+
+    for name, i in wanted.items():
+        for kind, c in (("sign", -1), ("factor", 0.7), ("zero", 0)):
+            wrong = Case(
+                name, {n: inputs[j] for n, j in wanted.items()}, forward, lambda dy, c=c, i=i: c * gradient(dy, i)
+            )
+            found = evidence(wrong, np.random.default_rng(0), responses=False)
+            if found is not None:  # else the gradient is zero
+                assert diagnose(found).kind == kind, diagnose(found).sentence
 
 
 def wrong_by(analytic: Array | None, numeric: Array, **more: object) -> Evidence:
