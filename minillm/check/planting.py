@@ -79,7 +79,7 @@ def plant_and_test(
     if planter.broken is not None:
         raise UserError(f"without any mutant, {planter.broken}: mend that first")
     if code != pytest.ExitCode.OK:
-        raise UserError(f"the tests cannot be collected, mend that first: {output.getvalue().strip()}")
+        raise UserError(f"pytest cannot run the tests, mend that first: {output.getvalue().strip()}")
     return planter.outcomes
 
 
@@ -126,8 +126,14 @@ class _Planter:
         )
         settings.load_profile("mutants")
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken = f"{report.nodeid} cannot be collected"
+
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        if session.testsfailed:  # while collecting
+        if not session.items:
+            self.broken = self.broken or "there is no test"
+        if self.broken is not None:
             return True
         for mutant in self.mutants:
             with mutant.planted():  # an error of planting is ours, not a mutant noticed
@@ -136,7 +142,7 @@ class _Planter:
             self._start(None, session.items, self.time_limit or 600)
             _, failed, self.seconds = self._next()
             if failed is not None:
-                self.broken = failed
+                self.broken = f"{failed} fails"
                 return True
             limit = self.time_limit or 3 * sum(self.seconds.values()) + 10
             self._test_all(session.items, limit)
