@@ -14,6 +14,7 @@ import numpy as np
 
 from autograd import backends, modes
 from autograd.backends import Array
+from autograd.gradcheck.calling import BACKWARD, FORWARD, call, describe, told
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness
 from autograd.gradcheck.tolerance import EPS
@@ -53,21 +54,24 @@ class Subject(ABC):
         seed: int,
     ) -> None:
         if dtype not in EPS:
-            raise GradcheckError(f"gradients cannot be checked in {dtype}: choose one of {', '.join(EPS)}")
+            raise GradcheckError(f"gradients cannot be checked in {dtype!r}: choose one of {', '.join(map(repr, EPS))}")
         self.name, self.wrt, self.attributes, self.dtype, self.seed = name, list(wrt), dict(attributes), dtype, seed
         self.values = {key: to_dtype(value, dtype) for key, value in values.items()}
         if not self.wrt:
-            raise GradcheckError(f"{name} was given no floating-point array: there is no gradient to check")
+            given = ", ".join(f"{key} is {describe(value)}" for key, value in values.items()) or "no input at all"
+            raise GradcheckError(
+                f"{name} was given no floating-point array that gets a gradient ({given}), so there is nothing to "
+                "check: give it one, such as np.asarray(x, float), and leave it out of constants"
+            )
 
     def forward(self, values: Values) -> Array:
         """y, a host array; floats may be of any dtype, complex ones too. The same random numbers on every call."""
-        with frozen_randomness(self.seed), np.errstate(all="ignore"):
+        with frozen_randomness(self.seed), np.errstate(all="ignore"), told(self.name, "forward", values, self.values):
             return self._forward(values)
 
     def gradients(self, values: Values, dy: Array) -> dict[str, Array]:
         """The analytic gradient of sum(dy * y) for each name in `wrt`, host arrays."""
-        with frozen_randomness(self.seed):
-            return self._gradients(values, dy, None)
+        return self._told_gradients(values, dy, None)
 
     def noise(self, values: Values, dy: Array, draws: int = 4) -> dict[str, Array]:
         """By how much each gradient moves when the numbers it is computed from move by a rounding.
@@ -80,12 +84,16 @@ class Subject(ABC):
         for draw in range(draws):
             rng = np.random.default_rng((self.seed, draw))
             moved = {name: jitter(v, rng) if name in self.wrt else v for name, v in values.items()}
-            with frozen_randomness(self.seed), np.errstate(all="ignore"):
-                changed = self._gradients(moved, jitter(dy, rng), rng)
+            with np.errstate(all="ignore"):
+                changed = self._told_gradients(moved, jitter(dy, rng), rng)
             for name, g in exact.items():
                 change = np.abs(changed[name].astype(np.float64) - g) / JITTER_ULPS
                 largest[name] = np.maximum(largest[name], np.where(np.isfinite(change), change, 0))
         return largest
+
+    def _told_gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
+        with frozen_randomness(self.seed), told(self.name, "backward", values, self.values):
+            return self._gradients(values, dy, rng)
 
     def recast(self, dtype: str) -> dict[str, Any]:
         """`values` with their floating-point arrays in another dtype."""
@@ -136,13 +144,15 @@ class Pair(Subject):
 
     def run(self, values: Values) -> tuple[Any, tuple[Any, ...]]:
         """y and the saved arrays, on the active backend."""
-        result = self._run(*(to_device(v) for v in values.values()), **self.attributes)
+        result = call(self.forward_name, FORWARD, self._run, *map(to_device, values.values()), **self.attributes)
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], (tuple, list))):
             raise GradcheckError(
                 f"{self.forward_name} returned {describe(result)}: return y and a tuple of what the backward needs, "
                 "`return y, (x, weight)`"
             )
         y, saved = result
+        if isinstance(y, Tensor) or (not hasattr(y, "dtype") and not isinstance(y, float | complex)):
+            raise GradcheckError(f"{self.forward_name} returned {describe(y)} as y: return an array")
         return y, tuple(saved)
 
     def _forward(self, values: Values) -> Array:
@@ -152,23 +162,29 @@ class Pair(Subject):
         _, saved = self.run(values)
         if rng is not None:
             saved = tuple(jitter(s, rng) for s in saved)
-        dxs = self._backward(to_device(dy), *saved)
-        if not isinstance(dxs, (tuple, list)):
-            raise GradcheckError(
-                f"{self.backward_name} returned {describe(dxs)}: return a tuple with one gradient per input array, "
-                "None for integers"
-            )
-        if len(dxs) < len(values) or any(dx is not None for dx in dxs[len(values) :]):  # left-out inputs get None
-            raise GradcheckError(
-                f"{self.backward_name} returned {len(dxs)} gradients for {len(values)} inputs "
-                f"({', '.join(values)}): return one per input array, in the order of {self.forward_name}'s arguments, "
-                "None for integers"
-            )
+        dxs = call(self.backward_name, BACKWARD, self._backward, to_device(dy), *saved)
+        check_number(self.backward_name, dxs, list(values))
         return {
             name: checked_gradient(self.backward_name, name, values[name], dx)
             for name, dx in zip(values, dxs, strict=False)
             if name in self.wrt
         }
+
+
+def check_number(backward: str, dxs: Any, inputs: Sequence[str]) -> None:
+    """
+    Raises:
+        GradcheckError: `dxs` is no tuple with one gradient for each input.
+    """
+    if not isinstance(dxs, (tuple, list)):
+        raise GradcheckError(
+            f"{backward} returned {describe(dxs)}: return a tuple with one gradient per input array, None for integers"
+        )
+    if len(dxs) < len(inputs) or any(dx is not None for dx in dxs[len(inputs) :]):  # left-out inputs get None
+        raise GradcheckError(
+            f"{backward} returned {len(dxs)} gradients for {len(inputs)} inputs ({', '.join(inputs)}): return one per "
+            "input array, in the order of the forward's arguments, None for integers"
+        )
 
 
 def checked_gradient(backward: str, name: str, x: Array, dx: Any) -> Array:
@@ -198,6 +214,8 @@ def checked_gradient(backward: str, name: str, x: Array, dx: Any) -> Array:
 
 def named_inputs(function: Callable[..., Any], inputs: Sequence[Any]) -> dict[str, Any]:
     """The inputs under the names that the function's signature gives them; Tensors as their arrays."""
+    if isinstance(inputs, Tensor) or hasattr(inputs, "dtype"):
+        raise GradcheckError(f"inputs is {describe(inputs)}, not a list of inputs: put it in one, [x]")
     names: list[str] = []
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -214,6 +232,8 @@ def named_inputs(function: Callable[..., Any], inputs: Sequence[Any]) -> dict[st
 
 def differentiable(values: Values, constants: Sequence[str]) -> list[str]:
     """Names of the floating-point arrays but for `constants`."""
+    if isinstance(constants, str):
+        raise GradcheckError(f"constants is the string {constants!r}: give a list of names, [{constants!r}]")
     unknown = [name for name in constants if name not in values]
     if unknown:
         raise GradcheckError(f"{unknown[0]!r} in constants is no input: the inputs are {', '.join(values)}")
@@ -226,12 +246,14 @@ def is_float(x: object) -> bool:
 
 
 def to_dtype(x: Any, dtype: str) -> Any:
-    """A floating-point array as a read-only host array of `dtype`; anything else as it is."""
+    """A floating-point array as a read-only host array of `dtype`; anything else as it is.
+
+    Of the same dtype, it is a view: the memory layout is the caller's.
+    """
     if not is_float(x):
         return x
-    array = np.array(to_host(x), dtype)  # a copy, an array also where it is 0-d
-    array.flags.writeable = False
-    return array
+    array = to_host(x)
+    return read_only(array if array.dtype == dtype else array.astype(dtype))
 
 
 def to_device(x: Any) -> Any:
@@ -244,35 +266,28 @@ def to_host(x: Any) -> Array:
     return array
 
 
+def read_only(x: Any) -> Any:
+    """A view of a host array through which nothing can be written; an array of a GPU as it is."""
+    if isinstance(x, np.ndarray):
+        x = x.view()
+        x.flags.writeable = False
+    return x
+
+
 def jitter(x: Any, rng: np.random.Generator) -> Any:
     """A floating-point array with each number moved by up to `JITTER_ULPS` roundings; anything else as it is."""
     if not is_float(x):
         return x
-    ulps = to_device(rng.uniform(-JITTER_ULPS, JITTER_ULPS, x.shape))
-    moved = (x * (1 + EPS.get(str(x.dtype), 0.0) * ulps)).astype(x.dtype)
-    if isinstance(moved, np.ndarray):
-        moved.flags.writeable = False
-    return moved
+    ulps = backends.backend_of(x).to_device(np.asarray(rng.uniform(-JITTER_ULPS, JITTER_ULPS, x.shape)))
+    return read_only((x * (1 + EPS.get(str(x.dtype), 0.0) * ulps)).astype(x.dtype))
 
 
 def upstream(y: Array, rng: np.random.Generator) -> Array:
     """A random dy for y, read-only: with ones, a gradient that is summed over the wrong axis can pass."""
-    dy = np.asarray(rng.standard_normal(y.shape), y.dtype)
-    dy.flags.writeable = False
+    dy: Array = read_only(np.asarray(rng.standard_normal(y.shape), y.dtype))
     return dy
 
 
 def name_of(function: Any) -> str:
     """A name for messages."""
     return str(getattr(function, "__name__", type(function).__name__))
-
-
-def describe(x: object) -> str:
-    """What x is, for messages."""
-    if x is None:
-        return "None"
-    if hasattr(x, "shape") and hasattr(x, "dtype"):
-        return f"an array of {x.dtype} {x.shape}"
-    if isinstance(x, (tuple, list)):
-        return f"a {type(x).__name__} of {len(x)}"
-    return f"a {type(x).__name__}"

@@ -11,23 +11,25 @@ import numpy as np
 
 from autograd import modes
 from autograd.backends import Array
+from autograd.gradcheck.calling import BACKWARD, FORWARD, call, describe
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness
 from autograd.gradcheck.subject import (
     Subject,
     Values,
+    check_number,
     checked_gradient,
-    describe,
     differentiable,
     is_float,
     jitter,
     name_of,
     named_inputs,
+    read_only,
     to_device,
     to_host,
 )
 from autograd.op import Op
-from autograd.tensor import AutogradError, Node, Tensor, tape
+from autograd.tensor import Node, Tensor, tape
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,7 @@ class Recorded(Subject):
                 assert node.saved is not None
                 if rng is not None:
                     node.saved = tuple(jitter(s, rng) for s in node.saved)
-            try:
-                y.backward(to_device(dy))
-            except AutogradError as error:
-                raise GradcheckError(str(error)) from None
+            y.backward(to_device(dy))
             found: dict[str, Array] = {}
             for name in self.wrt:
                 grad = leaves[name].grad if name in leaves else self._parameters[name].grad
@@ -143,7 +142,7 @@ class Recorded(Subject):
 
     def _call(self, arguments: list[Any]) -> Tensor:
         with modes.compose() if self._compose else nullcontext():
-            result = self._function(*arguments, **self.attributes)
+            result = call(self.name, FORWARD, self._function, *arguments, **self.attributes)
         outputs = [y for y in (result if isinstance(result, tuple) else (result,)) if isinstance(y, Tensor)]
         if not outputs:
             raise GradcheckError(
@@ -161,11 +160,11 @@ class Recorded(Subject):
         backward, parents = node.backward, node.parents
 
         def checked(dy: Array, *saved: Any) -> Any:
-            dxs = backward(dy, *saved)
-            if isinstance(dxs, (tuple, list)):
-                for i, (parent, dx) in enumerate(zip(parents, dxs, strict=False)):
-                    if parent is not None:
-                        checked_gradient(f"{node.op}_backward", f"input {i}", parent, dx)  # type: ignore[arg-type]
+            dxs = call(f"{node.op}_backward", BACKWARD, backward, read_only(dy), *saved)
+            check_number(f"{node.op}_backward", dxs, [f"input {i}" for i in range(len(parents))])
+            for i, (parent, dx) in enumerate(zip(parents, dxs, strict=False)):
+                if parent is not None:
+                    checked_gradient(f"{node.op}_backward", f"input {i}", parent, dx)  # type: ignore[arg-type]
             return dxs
 
         return checked
