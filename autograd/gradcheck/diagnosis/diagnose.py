@@ -39,16 +39,16 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     e = evidence
     if e.analytic is None:
         return Diagnosis("no gradient", "has no gradient: backward returned None, and y depends on it")
-    if e.analytic.shape != e.numeric.shape:
-        return rearranged.shape(e)
-    if not e.wrong.any():
-        raise ValueError(f"nothing to diagnose: no element of the gradient of {e.name} is marked wrong")
     for text, a in (("backward returned", e.analytic), ("the numeric gradient has", e.numeric)):
         bad = ~np.isfinite(a)
         if bad.any():
             return Diagnosis(
                 "not finite", f"is not finite: {text} {a[bad][0]} at {first(bad)}, {bad.sum()} such in all"
             )
+    if e.analytic.shape != e.numeric.shape:
+        return rearranged.shape(e)
+    if not e.wrong.any():
+        raise ValueError(f"nothing to diagnose: no element of the gradient of {e.name} is marked wrong")
     off = np.asarray(np.abs(e.analytic - e.numeric) > e.tolerance * max(e.scale, largest(e.analytic))) & e.wrong
     if off.any():  # those that are wrong by a rounding more than allowed tell no pattern
         e = replace(e, wrong=off)

@@ -40,16 +40,12 @@ def factor(e: Evidence) -> Diagnosis | None:
 
 
 def single(e: Evidence) -> Diagnosis | None:
-    """One wrong element says no more than its ratio."""
-    if e.wrong.sum() != 1 or e.zero(e.pooled[1]).any():
+    """One number says no more than its ratio."""
+    analytic, numeric = e.pooled
+    if analytic.size != 1 or e.zero(numeric).any():
         return None
-    ratios = e.pooled[0] / e.pooled[1]  # one for each dy
-    if not np.allclose(ratios, ratios[0], rtol=e.tolerance * 10, atol=0):
-        return None
-    c = float(ratios[0])
-    return Diagnosis(
-        "factor", f"looks off by a factor: its one wrong element{e.where} is {reading(c, e)} times as large"
-    )
+    c = reading(float(analytic[0] / numeric[0]), e)
+    return Diagnosis("factor", f"looks off by a factor: its one wrong element{e.where} is {c} times as large")
 
 
 def factor_of_value(e: Evidence) -> Diagnosis | None:
@@ -94,10 +90,9 @@ def mask(e: Evidence) -> Diagnosis | None:
     if not (too_few | too_many).any():
         return None
     c = ratio(e.given[both], e.numeric[both])
+    right = abs(c - 1) <= e.tolerance
     if both.any():
-        if not e.equal(e.given[both], c * e.numeric[both]):
-            return None
-        if abs(c - 1) > 10 * e.tolerance and not e.telling(int(both.sum()) - 1):
+        if not e.equal(e.given[both], c * e.numeric[both]) or not (right or e.telling(int(both.sum()) - 1)):
             return None
     elif not (too_few.any() and too_many.any()):
         return None
@@ -106,12 +101,10 @@ def mask(e: Evidence) -> Diagnosis | None:
         parts.append(f"is zero in {too_few.sum()} elements ({first(too_few)} first) whose numeric gradient is not")
     if too_many.any():
         parts.append(f"is not zero in {too_many.sum()} elements ({first(too_many)} first) whose numeric gradient is")
-    elsewhere = (
-        ""
-        if not both.any()
-        else "; elsewhere it is " + ("right" if abs(c - 1) <= 10 * e.tolerance else f"{reading(c, e)} times as large")
-    )
-    return Diagnosis("wrong mask", f"looks like a wrong mask: it {' and '.join(parts)}{elsewhere}")
+    found = f"looks like a wrong mask: it {' and '.join(parts)}"
+    if both.any():
+        found += "; elsewhere it is " + ("right" if right else f"{reading(c, e)} times as large")
+    return Diagnosis("wrong mask", found)
 
 
 def ratio(analytic: Array, numeric: Array) -> float:

@@ -45,8 +45,8 @@ class Evidence:
         analytic: what the backward returned; None where it returned none; maybe of another shape than `numeric`.
         numeric: the right gradient, of the parameter's shape.
         wrong: booleans of numeric's shape, True where analytic is beyond tolerance; all True if the shapes differ.
-        terms: (*parameter's shape, *y.shape), element (i, j) is dy[j] * dy[j]/dx[i], so that numeric is its sum over
-            y's axes; None where that is too large.
+        terms: (*parameter's shape, *y.shape), at (i, j) dy[j] times the derivative of y[j] by element i, so that
+            numeric is its sum over y's axes; None where that is too large.
         values: every floating-point input and parameter by name, the one in question among them.
         y: the output.
         dy: the upstream gradient, of y's shape.

@@ -16,16 +16,14 @@ def structured_term(e: Evidence) -> Diagnosis | None:
     """What is missing is constant along an axis, or in each line proportional to an input, to y or to dy."""
     rest = (e.numeric - e.given)[e.box]
     for axis in reversed(range(rest.ndim)):
-        n, lines = rest.shape[axis], int(e.wrong[e.box].any(axis).sum())
-        if n < 2:
-            continue
-        if e.telling(lines * (n - 1)) and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), rest.shape)):
+        n_wrong, lines = int(e.wrong.sum()), int(e.wrong[e.box].any(axis).sum())
+        if e.telling(n_wrong - lines) and e.equal(rest, np.broadcast_to(rest.mean(axis, keepdims=True), rest.shape)):
             return Diagnosis(
                 "missing term", f"misses a term that is constant along axis {axis - rest.ndim}{e.where}, like a mean"
             )
         for v, name in directions(e):
             for vectors, text in (((v,), name), ((np.ones_like(v), v), f"a constant plus {name}")):
-                if e.telling(lines * (n - len(vectors))) and e.equal(project(rest, vectors, axis), rest):
+                if e.telling(n_wrong - lines * len(vectors)) and e.equal(project(rest, vectors, axis), rest):
                     lines_of = f"in each line along axis {axis - rest.ndim}"
                     return Diagnosis("missing term", f"misses a term proportional to {text} {lines_of}{e.where}")
     return None
@@ -136,6 +134,7 @@ def unrelated_term(e: Evidence) -> Diagnosis | None:
     common = float((analytic * rest).sum())  # 0 if unrelated; -|rest|^2 if analytic has a term too many
     square, rest_square = float((analytic * analytic).sum()), float((rest * rest).sum())
     error = math.sqrt(float((rest * rest * analytic * analytic).sum())) / square if square else math.inf  # White 1980
+    # by chance `common` is of the order of error * square: where that is large, nothing is said
     if (~e.zero(analytic)).sum() < 8 or abs(common) > 0.35 * min(square, rest_square) or error > 0.3:
         return None
     where = e.where if e.wrong.ndim < 2 else _rows(e.wrong)

@@ -38,12 +38,11 @@ def transposed(e: Evidence) -> Diagnosis | None:
     analytic, numeric = np.sort(e.given[e.wrong]), np.sort(e.numeric[e.wrong])
     if not e.telling(analytic.size - 1) or not e.equal(analytic, numeric):
         return None
-    for block, where in ((tuple(slice(0, n) for n in e.numeric.shape), ""), (e.box, e.where)):
-        a, n, wrong = e.given[block], e.numeric[block], e.wrong[block]
-        for candidate, how in rearrangements(n):
-            if e.equal(a[wrong], candidate[wrong]):
-                place = where or e.where
-                return Diagnosis("transposed", f"looks transposed: it equals the numeric gradient {how}{place}")
+    for block in ((...,), e.box):
+        given, wrong = e.given[block], e.wrong[block]
+        for candidate, how in rearrangements(e.numeric[block]):
+            if e.equal(given[wrong], candidate[wrong]):
+                return Diagnosis("transposed", f"looks transposed: it equals the numeric gradient {how}{e.where}")
     if analytic.size * e.tolerance > 0.1:  # so many numbers agree by themselves once sorted
         return None
     return Diagnosis(
@@ -52,7 +51,7 @@ def transposed(e: Evidence) -> Diagnosis | None:
 
 
 def rearrangements(n: Array) -> Iterator[tuple[Array, str]]:
-    """n with each two axes swapped, whole and within heads; where they fit only so, reshaped after the swap."""
+    """n with each two axes swapped, the last one whole or split into heads; with a reshape where it must fit."""
     for width in [0, *(d for d in range(2, n.shape[-1]) if n.shape[-1] % d == 0)] if n.ndim else []:
         view = n.reshape(*n.shape[:-1], -1, width) if width else n
         heads = f", its last axis split into heads of {width}" if width else ""
@@ -68,7 +67,7 @@ def rearrangements(n: Array) -> Iterator[tuple[Array, str]]:
 
 
 def operand(e: Evidence) -> Diagnosis | None:
-    """dy @ w, where w is square and dy @ w.T belongs, or the other way round."""
+    """dy @ w where dy @ w.T belongs, or the other way round: both fit if w is square."""
     for name, v in e.values.items():
         if v.ndim < 2 or v.shape[-1] != v.shape[-2] or not e.telling(e.given.size):
             continue

@@ -51,7 +51,7 @@ def overwritten(e: Evidence) -> Diagnosis | None:
     """Each wrong element is the contribution of one row of y, one of several; elements with one such row are right."""
     if e.terms is None or not e.y.ndim or not e.telling(int(e.wrong.sum())):
         return None
-    tiny = e.tolerance * e.tolerance * largest(e.terms)
+    tiny = 1e-4 * e.tolerance * largest(e.terms)  # what differences leave where y does not depend on the parameter
     for leading in range(1, e.y.ndim + 1):  # a row: one index of each of that many leading axes of y
         n_rows = int(np.prod(e.y.shape[:leading]))
         terms = e.terms.reshape(*e.numeric.shape, n_rows, -1)  # (*parameter, rows, rest)

@@ -419,6 +419,17 @@ def mask_after_softmax_in_backward(size: Size, rng: np.random.Generator) -> Case
 
 
 @bug("wrong mask")
+def padding_masked_after_softmax_in_backward(size: Size, rng: np.random.Generator) -> Case:
+    t, s = size(2, 3), size(4, 5)
+    values = {"scores": rng.standard_normal((t, s))}
+    allowed = np.arange(s) < np.arange(t)[:, None] + s - t + 1  # the last query sees all keys
+    unmasked = masked_softmax(values["scores"], np.asarray(True))
+    return Case(
+        "scores", values, lambda scores: masked_softmax(scores, allowed), lambda dy: softmax_dx(dy, unmasked) * allowed
+    )
+
+
+@bug("wrong mask")
 def dscores_not_masked(size: Size, rng: np.random.Generator) -> Case:
     return masked_case(size, rng, lambda dy, unmasked, masked: softmax_dx(dy, unmasked))
 
