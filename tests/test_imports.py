@@ -22,6 +22,7 @@ AUTOGRAD = [
     ["op"],
     ["ops"],
     ["operators", "checkpoint"],
+    ["gradcheck"],
 ]
 MINILLM = [
     ["errors"],
@@ -32,6 +33,7 @@ MINILLM = [
     ["optim", "data", "tokenizer"],
     ["weights"],
     ["train", "generate"],
+    ["check"],
     ["cli"],
 ]
 EXEMPT = {("modes", "random")}  # under TYPE_CHECKING, for an annotation

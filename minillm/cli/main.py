@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import minillm
 from autograd import BackendError
 
-COMMANDS = ("train", "generate", "info", "doctor")  # each a module here, which defines add_parser(subparsers)
+COMMANDS = ("train", "generate", "info", "doctor", "check")  # each a module here, which defines add_parser(subparsers)
 
 USER_MISTAKE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
 
