@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.gradcheck.calling import describe
 from autograd.gradcheck.compare import Comparison
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.explain import explain
@@ -68,6 +69,7 @@ def gradcheck(
             checked: it is not deterministic, changes its inputs, or returns gradients that do not fit.
     """
     start = time.perf_counter()
+    _check_options(directions, laws)
     subject = make_subject(target, inputs, attributes or {}, parameters or {}, constants, dtype, seed)
     report = Report(subject.name, dtype, seed)
     with warnings.catch_warnings():
@@ -112,14 +114,26 @@ def make_subject(
     if isinstance(target, tuple) and len(target) == 2 and all(map(callable, target)):
         return Pair(*target, inputs, attributes, constants=constants, dtype=dtype, seed=seed)
     if not callable(target):
+        what = f"({', '.join(map(describe, target))})" if isinstance(target, tuple) else describe(target)
         raise GradcheckError(
-            f"gradcheck was given a {type(target).__name__}: give an Op, a pair (forward, backward), a module or a "
-            "function of Tensors"
+            f"gradcheck was given {what}: give an Op, a pair (forward, backward), a module or a function of Tensors"
         )
     own = dict(target.named_parameters()) if hasattr(target, "named_parameters") else {}
     return Recorded(
         target, inputs, attributes, parameters={**own, **parameters}, constants=constants, dtype=dtype, seed=seed
     )
+
+
+def _check_options(directions: int | None, laws: Sequence[Law]) -> None:
+    """
+    Raises:
+        GradcheckError: an option is none that `gradcheck` takes.
+    """
+    if directions is not None and directions < 1:
+        raise GradcheckError(f"directions is {directions}: give a number of at least 1, or None")
+    for law in laws:
+        if not isinstance(law, Law):
+            raise GradcheckError(f"laws has {law!r}, which is no law: choose from autograd.gradcheck.laws")
 
 
 def _composition(target: Any, subject: Subject, composed: Callable[..., Tensor] | None) -> Recorded | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from autograd.backends import Array
 from autograd.gradcheck import oracles
+from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.oracles import Line, Slope
 from autograd.gradcheck.report import COMPLEX, COMPOSED, DIFFERENCES, Report, Row
 from autograd.gradcheck.subject import ShapeError, Subject, upstream
@@ -55,6 +56,11 @@ class Compared:
     def worst(self) -> float:
         return max(self.of_bound.values())
 
+    @property
+    def off(self) -> list[str]:
+        """The oracles that the gradient differs from."""
+        return [oracle for oracle, share in self.of_bound.items() if share > 1]
+
 
 class Comparison:
     """A subject at one point, with one dy.
@@ -80,6 +86,10 @@ class Comparison:
         subject = self.subject
         ours = subject.gradients(subject.values, self.dy)
         noise = subject.noise(subject.values, self.dy)
+        if composition is not None and (shape := composition.forward(self.exact).shape) != self.y.shape:
+            raise GradcheckError(
+                f"the composition of {subject.name} gives {shape}, {subject.name} gives {self.y.shape}"
+            )
         composed = None if composition is None else composition.gradients(self.exact, self.dy64)
         if composed is None:
             self.report.without[COMPOSED] = "no composition is known"
@@ -125,6 +135,9 @@ class Comparison:
             row.errors[oracle] = largest / size if size else largest
         if row.of_bound > 1:
             row.failure = _failure(row, compared)
+            if all(one.off in ([], [COMPOSED]) for one in compared):
+                row.failure += "\n  diagnosis: the gradient is right, the composition computes something else"
+                return row
             wrong = np.full(ours.shape, compared[0].probe.place is None)
             for one in compared:
                 if one.probe.place is not None:
@@ -180,6 +193,11 @@ class Comparison:
         slope = oracles.complex_step(
             lambda t: self.subject.forward({**self._complex, name: self._complex[name] + t * v}), self.dy64
         )
+        if slope is None and self.analytic:
+            raise GradcheckError(
+                f"{self.subject.name} does not take complex numbers: leave analytic=True out, or take the real part "
+                "only where a number is compared or cancels, with x.real"
+            )
         if slope is None:
             self.report.without[COMPLEX] = "the function does not take complex numbers"
         return slope
@@ -189,14 +207,15 @@ def _failure(row: Row, compared: list[Compared]) -> str:
     """That a gradient is wrong, how often, and the worst of it in numbers."""
     worst = max(compared, key=lambda one: one.worst)
     place, g = worst.probe.place, worst.analytic
-    numeric = worst.expected.get(COMPLEX, worst.expected[DIFFERENCES])
+    off = worst.off
+    oracle = next(o for o in (COMPLEX, DIFFERENCES, COMPOSED) if o in off)
+    numeric = worst.expected[oracle]
     where = f"{row.name} along a random direction" if place is None else f"{row.name}{list(place)}"
-    off = [oracle for oracle, share in worst.of_bound.items() if share > 1]
     agreeing = " and ".join(oracle for oracle in worst.of_bound if oracle not in off)
     return (
         f"The gradient of {row.name} {row.shape} is wrong in {sum(one.worst > 1 for one in compared)} of "
         f"{len(compared)} places.\n"
-        f"  worst at {where}: analytic {g:.10g}, numeric {numeric:.10g}, "
+        f"  worst at {where}: analytic {g:.10g}, {'composition' if oracle == COMPOSED else 'numeric'} {numeric:.10g}, "
         f"ratio {f'{g / numeric:.6g}' if numeric else 'infinite'}\n"
         f"  it differs from {' and '.join(off)}{f', not from {agreeing}' if agreeing else ''}"
     )

@@ -115,6 +115,7 @@ class Recorded(Subject):
             return to_host(self._call([self._argument(name, values[name]) for name in self._inputs]).data)
 
     def _gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
+        unreached: list[str] = []
         with modes.enable_grad(), self._in_place(values):
             leaves = {name: self._argument(name, values[name]) for name in self._inputs}
             y = self._call(list(leaves.values()))
@@ -128,17 +129,32 @@ class Recorded(Subject):
                 assert node.saved is not None
                 if rng is not None:
                     node.saved = tuple(jitter(s, rng) for s in node.saved)
+            reached = {id(parent) for node in tape(y) for parent in node.parents}
             y.backward(to_device(dy))
             found: dict[str, Array] = {}
             for name in self.wrt:
-                grad = leaves[name].grad if name in leaves else self._parameters[name].grad
-                if grad is None:
-                    raise GradcheckError(
-                        f"backward() of {self.name} never reached {name} of {values[name].dtype} {values[name].shape}: "
-                        "no gradient at all; name it in constants=... if it is to have none"
-                    )
-                found[name] = np.array(to_host(grad))
-            return found
+                leaf = leaves.get(name, self._parameters.get(name))
+                assert leaf is not None
+                if leaf.grad is None or (id(leaf) not in reached and not to_host(leaf.grad).any()):
+                    unreached.append(name)
+                else:
+                    found[name] = np.array(to_host(leaf.grad))
+        if unreached:
+            raise GradcheckError(self._unreached(unreached[0]))
+        return found
+
+    def _unreached(self, name: str) -> str:
+        """Why no gradient reaches a leaf: with NaN in its place, the output changes if it is used at all."""
+        x = self.values[name]
+        y, of_nan = self.forward(self.values), self.forward({**self.values, name: np.full_like(x, np.nan)})
+        what = f"{name} of {x.dtype} {x.shape}"
+        unless = f"or name it in constants=[{name!r}] if it is to have no gradient"
+        if np.array_equal(y, of_nan):
+            return f"{self.name} never uses {what}: use it, remove it, {unless}"
+        return (
+            f"{self.name} uses {what}, but backward() never reaches it, so it has no gradient at all: look for a "
+            f"detach(), a no_grad() or a plain array on its way, {unless}"
+        )
 
     def _call(self, arguments: list[Any]) -> Tensor:
         with modes.compose() if self._compose else nullcontext():
