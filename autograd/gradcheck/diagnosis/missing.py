@@ -135,7 +135,7 @@ def unrelated_term(e: Evidence) -> Diagnosis | None:
     square, rest_square = float((analytic * analytic).sum()), float((rest * rest).sum())
     error = math.sqrt(float((rest * rest * analytic * analytic).sum())) / square if square else math.inf  # White 1980
     # by chance `common` is of the order of error * square: where that is large, nothing is said
-    if (~e.zero(analytic)).sum() < 8 or abs(common) > 0.35 * min(square, rest_square) or error > 0.3:
+    if (~e.zero(analytic)).sum() < 16 or abs(common) > 0.35 * min(square, rest_square) or error > 0.25:
         return None
     where = e.where if e.wrong.ndim < 2 else _rows(e.wrong)
     return Diagnosis(
