@@ -6,6 +6,9 @@ import pytest
 import standin
 
 from autograd import modes
+from autograd.gradcheck.strategies import register_profiles
+
+register_profiles()
 
 
 @pytest.fixture(autouse=True)
