@@ -66,10 +66,13 @@ def unknown(e: Evidence) -> Diagnosis:
     a, n = e.given, e.numeric
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(n))
     cosine = float((a * n).sum()) / (norms[0] * norms[1]) if all(norms) else 0.0
-    mixed = all(found.any() for found in missing.contributions(e))
     return Diagnosis(
         "unknown",
         f"is wrong in {e.wrong.sum()} of {e.wrong.size} elements{e.where}, in a way that fits no known bug: its cosine "
         f"with the numeric gradient is {cosine:.3f}, its norm {norms[0] / norms[1]:.3g} times as large"
-        + ("; it answers to other elements of dy than those that it reaches: a wrong axis?" if mixed else ""),
+        + (
+            "; it answers to other elements of dy than those that it reaches: a wrong axis?"
+            if missing.mixed_up(e)
+            else ""
+        ),
     )

@@ -57,7 +57,7 @@ def unstopped(e: Evidence) -> Diagnosis | None:
     if e.terms is not None:
         numeric_zero &= e.zero(np.abs(e.terms).max(tuple(range(e.numeric.ndim, e.terms.ndim))))
     leaked = numeric_zero & ~e.zero(e.given)
-    if leaked.sum() < 2 or not e.telling(int(leaked.sum())):
+    if leaked.sum() < 2 or not e.telling(int(leaked.sum())) or mixed_up(e):
         return None
     return Diagnosis(
         "wrong mask",
@@ -88,7 +88,7 @@ def masked_softmax(e: Evidence) -> Diagnosis | None:
 def by_contribution(e: Evidence) -> Diagnosis | None:
     """An element of y that the gradient does not answer to and should, or does and should not; not both."""
     missing, leaked = contributions(e)
-    if e.terms is None or missing.any() == leaked.any() or leaked.sum() > np.count_nonzero(e.terms):
+    if missing.any() == leaked.any():
         return None
     p = e.numeric.ndim
     at = first(missing | leaked)
@@ -120,6 +120,11 @@ def contributions(e: Evidence) -> tuple[Array, Array]:
     given, right = (np.abs(t) / largest(e.terms) for t in (e.analytic_terms, e.terms))
     tiny = 1e-4 * e.tolerance  # two uses may nearly cancel: only what is far smaller is no answer at all
     return np.asarray((right > e.tolerance) & (given < tiny)), np.asarray((given > e.tolerance) & (right < tiny))
+
+
+def mixed_up(e: Evidence) -> bool:
+    """Whether the gradient answers to other elements of dy than those it should, as with a wrong axis."""
+    return all(found.any() for found in contributions(e))
 
 
 def unrelated_term(e: Evidence) -> Diagnosis | None:
