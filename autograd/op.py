@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from autograd import backends, modes, saved
 from autograd.kernel import Function, Kernel
-from autograd.tensor import Node, Tensor
+from autograd.tensor import AutogradError, Node, Tensor
 
 Composition = Callable[..., Tensor]
 
@@ -61,7 +61,12 @@ class Op:
             return self.composed(*map(_operand, inputs), **attributes)
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         backend = backends.name_of(*arrays)
-        y, values = self.forward.on(backend)(*arrays, **attributes)
+        result = self.forward.on(backend)(*arrays, **attributes)
+        if not (type(result) is tuple and len(result) == 2 and type(result[1]) is tuple):
+            raise AutogradError(
+                f"{self.name}_forward did not return y and a tuple of what the backward needs: `return y, (x, weight)`"
+            )
+        y, values = result
         callback = modes.observer.get()
         if callback is not None:
             callback(self, inputs, attributes, y)
