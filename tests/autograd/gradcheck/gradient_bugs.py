@@ -183,6 +183,15 @@ def packed_heads_not_put_back(size: Size, rng: np.random.Generator) -> Case:
     return packed(size, rng, size(2, 4), size(1, 4), change)
 
 
+@bug("transposed")
+def packed_dk_heads_not_put_back(size: Size, rng: np.random.Generator) -> Case:
+    def change(dq: Array, dk: Array, dv: Array, *_: Array) -> tuple[Array, ...]:
+        b, h, t, d = dk.shape
+        return dq, dk.reshape(b, t, h, d).transpose(0, 2, 1, 3), dv
+
+    return packed(size, rng, size(2, 4), size(2, 4), change)
+
+
 @bug("zero")
 def packed_dk_zero(size: Size, rng: np.random.Generator) -> Case:
     return packed(size, rng, size(2, 4), size(2, 4), lambda dq, dk, dv, *_: (dq, 0 * dk, dv))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -55,6 +56,44 @@ def test_each_bug_is_recognised_without_the_responses(name: str) -> None:
             kinds[diagnose(found).kind] += 1
     assert kinds[kind] >= kinds.total() * (0.4 if name in WITHOUT_RESPONSES else 1), kinds
     assert set(kinds) <= {kind, "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dk_transposed_where_it_fits", r"gradient with axes -2 and -1 swapped$"),
+        (
+            "packed_dk_transposed",
+            r"axes -3 and -1 swapped, its last axis split into heads of 3 in .*the second third of the last axis",
+        ),
+        (
+            "packed_dk_heads_not_put_back",
+            r"axes -3 and -2 swapped and reshaped, its last axis split into heads of 3 in ",
+        ),
+        ("packed_dk_zero", r"is zero in .*the second third of the last axis"),
+        ("packed_dk_without_the_scale", r"1\.73205 = sqrt\(3\)"),
+        ("embedding_overwrites", r"the contribution of the last of the rows"),
+        ("layernorm_without_its_rstd_term", r"proportional to x - mean\(x\) in each line along axis -1$"),
+        ("layernorm_without_its_mean_term", r"constant along axis -1"),
+        ("layernorm_without_both_terms", r"proportional to a constant plus x - mean"),
+        ("bias_not_summed_over_time", r"missing sum over axis 0"),
+        ("bias_not_summed", r"missing sum over axis 0"),
+        ("bias_of_the_first_row", r"only the first index of y's axis 0 is counted"),
+        ("bias_summed_over_the_wrong_axis", r"over axes \(0,\) of dy: it sums over \(1,\)"),
+        ("linear_with_weight_transposed", r"dy times weight's transpose where weight belongs"),
+        ("product_without_the_other_factor", r"multiplied by weight it is right"),
+        ("dropout_scales_only_forward", r"it is 0\.(9 = 9/10|75 = 3/4|5 = 1/2)"),
+        ("tied_weight_without_the_embedding", r"in \d of its 5 rows .* one of two uses of a tied weight"),
+        ("padding_masked_after_softmax_in_backward", r"a mask applied after the softmax and not before it"),
+        ("softmax_summed_over_a_wrong_axis", r"a wrong axis\?$"),
+    ],
+)
+def test_where_a_sentence_leads(name: str, words: str) -> None:
+    _, make = BUGS[name]
+    rng = np.random.default_rng(1)
+    found = evidence(make(lambda low, high: max(low, min(3, high)), rng), rng)
+    assert found is not None
+    assert re.search(words, diagnose(found).sentence), diagnose(found).sentence
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.analytic], ids=str)
@@ -121,6 +160,7 @@ def test_a_number_that_is_not_finite_is_named_with_its_place() -> None:
         (N / np.sqrt(5), "factor", "0.447214 = 1/sqrt(5) (a head width?)"),
         (N * np.pi, "factor", "3.14159 times"),
         (N * np.arange(1, 7), "factor", "another for each index of axis 1 in [:, 1:6]: 2, 3, 4, ..."),
+        (N.T.reshape(2, 6), "transposed", "with axes -2 and -1 swapped and reshaped"),
         (N[:, ::-1], "transposed", "permuted"),
         (N + 1, "missing term", "constant along axis -1"),
         (np.triu(N), "wrong mask", "([1, 0] first)"),
