@@ -101,6 +101,7 @@ BROADCASTS = {
     "both": ((2, 1, 3), (4, 1)),
     "0-d": ((), (2, 1)),
     "length 1": ((1, 1), (1,)),
+    "new axis of length 1": ((1, 2, 3), (1, 3)),
 }
 
 CASES = [

@@ -7,11 +7,13 @@ to the first that fails, and none is ever planted here.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import multiprocessing
 import os
 import re
 import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -50,28 +52,29 @@ def plant_and_test(
     time_limit: float | None = None,
     narrow: Collection[str] = (),
 ) -> list[Outcome]:
-    """Run `tests` on each mutant, first those whose name holds that of the mutated function.
+    """Run `tests` on each mutant, first those whose name holds that of the mutated function or of its module.
 
     Args:
         tests, ignore: files or folders of tests, and those among them to leave out.
         config: the pyproject.toml that configures pytest.
         workers: mutants tested at the same time.
         time_limit: seconds for one mutant; left out, three times what all tests take and 10 more.
-        narrow: names of mutants for which only the tests that hold their function's name are run, if there are any.
+        narrow: names of mutants for which those first tests are all that is run, if there are any.
 
     Raises:
         UserError: pytest or Hypothesis is missing, the tests cannot be collected, or one fails without a mutant.
     """
-    try:
-        import hypothesis
-        import pytest
-    except ImportError as error:
-        raise UserError(f"mutants need {error.name}, which is not installed: pip install 'minillm[test]'") from None
+    for package in ("pytest", "hypothesis"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"mutants need {package}, which is not installed: pip install 'minillm[test]'")
+    import pytest
+
     output = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch, limit_threads(1), contextlib.redirect_stdout(output):
-        hypothesis.configuration.set_hypothesis_home_dir(scratch)
         planter = _Planter(mutants, workers, time_limit, narrow, scratch)
-        options = ["-q", "--capture=no", "--assert=plain", "-pno:cacheprovider", "--hypothesis-seed=0", f"-c{config}"]
+        options = ["-q", "--capture=sys", "-pno:cacheprovider", "--hypothesis-seed=0", f"-c{config}"]
+        # it would rewrite the asserts of a distribution that has a plugin for it, as ours does, but that is imported
+        options += ["-Wignore::pytest.PytestAssertRewriteWarning"]
         files = [*map(str, tests), *(f"--ignore={path}" for path in ignore)]
         code = pytest.main([*files, f"--rootdir={config.parent}", *options], plugins=[planter])
     if code == pytest.ExitCode.INTERRUPTED:
@@ -105,7 +108,7 @@ class _Planter:
         scratch: str,
     ) -> None:
         self.mutants, self.workers, self.time_limit, self.narrow = mutants, workers, time_limit, narrow
-        self.scratch = scratch
+        self.scratch, self.terminal = scratch, sys.stderr  # as it is before pytest captures it
         self.outcomes: list[Outcome] = []
         self.broken: str | None = None  # what is wrong before anything is planted
         self.seconds: dict[str, float] = {}  # of each test
@@ -114,8 +117,9 @@ class _Planter:
 
     def pytest_collection(self) -> None:
         """Hypothesis as the project's profile has it, but one failing example is enough, and slowness is no failure."""
-        from hypothesis import HealthCheck, Phase, settings
+        from hypothesis import HealthCheck, Phase, configuration, settings  # not earlier: pytest prepares its import
 
+        configuration.set_hypothesis_home_dir(self.scratch)
         settings.register_profile(
             "mutants",
             parent=settings(),
@@ -154,7 +158,7 @@ class _Planter:
     def _test_all(self, items: Sequence[pytest.Item], limit: float) -> None:
         waiting = iter(self.mutants)
         outcomes: dict[str, Outcome] = {}
-        with tqdm(total=len(self.mutants), unit="mutant", disable=None) as progress:
+        with tqdm(total=len(self.mutants), unit="mutant", disable=None, file=self.terminal) as progress:
             while len(outcomes) < len(self.mutants):
                 while len(self.children) < self.workers and (mutant := next(waiting, None)) is not None:
                     self._start(mutant, self._relevant(items, mutant), limit)
@@ -167,9 +171,9 @@ class _Planter:
         self.outcomes = [outcomes[mutant.name] for mutant in self.mutants]
 
     def _relevant(self, items: Sequence[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
-        """The tests in the order in which they are likely to notice: those that name the function come first."""
-        label = re.compile(rf"(?<![a-z0-9]){re.escape(_label(mutant))}(?![a-z0-9])")
-        named = {item.nodeid for item in items if label.search(item.nodeid)}
+        """The tests in the order in which they are likely to notice: those of its own name come first."""
+        names = "|".join(map(re.escape, (_label(mutant), mutant.original.__module__.rpartition(".")[2])))
+        named = {item.nodeid for item in items if re.search(rf"(?<![a-z0-9])({names})(?![a-z0-9])", item.nodeid)}
         if mutant.name in self.narrow and named:
             items = [item for item in items if item.nodeid in named]
         kills = self.kills.get(_label(mutant), Counter[str]())
