@@ -88,4 +88,5 @@ def no_k_bias(name: str, axis: tuple[int, ...]) -> Law:
         lambda gradients, _: np.split(gradients[name], 3, axis=-1)[1],
         axis,
         "a bias of the keys moves all scores of a query alike, so the gradient of the scores or that of K is wrong",
+        about=(name,),
     )

@@ -20,7 +20,7 @@ def batch_permutation(*names: str) -> Law:
     P permutes axis 0, of y too if it has axes: each row is computed by itself, and a sum over rows knows no order.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         values = subject.values
         y = subject.forward(values)
         dy = upstream(y, rng)
@@ -34,7 +34,7 @@ def batch_permutation(*names: str) -> Law:
         how = unequal_gradients(subject, permuted, want, noise, dy.size)
         return how and f"with the batch permuted {how}: a row's gradient depends on its place or on the other rows"
 
-    return Law("batch permutation", broken)
+    return Law("batch permutation", rule, names)
 
 
 def micro_batches(*names: str, count: Count | None = None) -> Law:
@@ -48,7 +48,7 @@ def micro_batches(*names: str, count: Count | None = None) -> Law:
         count: how many terms the mean is over, from the values by name; None if y is no mean.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         values = subject.values
         n = len(values[names[0]])
         parts = [(rows, {name: values[name][rows] for name in names}) for rows in (np.s_[: n // 2], np.s_[n // 2 :])]
@@ -58,7 +58,7 @@ def micro_batches(*names: str, count: Count | None = None) -> Law:
             "wrong count"
         )
 
-    return Law("micro-batches = full batch", broken)
+    return Law("micro-batches = full batch", rule, names)
 
 
 def separate_documents(*names: str, mask: str = "mask", count: Count | None = None) -> Law:
@@ -74,7 +74,7 @@ def separate_documents(*names: str, mask: str = "mask", count: Count | None = No
         count: as in `micro_batches`.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         values = subject.values
         parts = []
         for b, t in _documents(values[mask]):
@@ -86,7 +86,7 @@ def separate_documents(*names: str, mask: str = "mask", count: Count | None = No
             f"{how}, as for the documents one by one: wrong mask, one document depends on another or on padding"
         )
 
-    return Law("masked = separate documents", broken)
+    return Law("masked = separate documents", rule, (*names, mask))
 
 
 def _adds_up(

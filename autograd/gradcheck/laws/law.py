@@ -9,21 +9,44 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from autograd.backends import Array
+from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.subject import Subject
 from autograd.gradcheck.tolerance import allowed
 
 Gradients: TypeAlias = Mapping[str, Array]
 
 
+Rule: TypeAlias = Callable[[Subject, np.random.Generator], str | None]
+
+
 @dataclass(frozen=True)
 class Law:
-    """`broken(subject, rng)` is None where the law holds, else one sentence: where, by how much, and what bug.
+    """A fact about the gradients of a subject.
 
-    `rng` is for upstream gradients and whatever else the law draws.
+    Attributes:
+        name: what a report calls it.
+        rule: asked with the subject and a generator for what it draws; answers None where the law holds, else one
+            sentence: where it is broken, by how much, and what bug that points to.
+        about: names of the inputs and parameters that the rule looks up.
     """
 
     name: str
-    broken: Callable[[Subject, np.random.Generator], str | None]
+    rule: Rule
+    about: tuple[str, ...] = ()
+
+    def broken(self, subject: Subject, rng: np.random.Generator) -> str | None:
+        """None where the law holds, else one sentence.
+
+        Raises:
+            GradcheckError: the law is about something that the subject does not have.
+        """
+        for name in self.about:
+            if name not in subject.values:
+                raise GradcheckError(
+                    f"the law {self.name!r} is about {name!r}, which is no input or parameter of {subject.name}: "
+                    f"choose from {', '.join(subject.values)}"
+                )
+        return self.rule(subject, rng)
 
 
 def unequal(what: str, got: Array, want: Array, bound: Array) -> str | None:

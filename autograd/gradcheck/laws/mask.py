@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autograd.backends import Array
+from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.laws.law import Law, other_values, place, unequal, unequal_gradients
 from autograd.gradcheck.subject import Subject, Values, upstream
 
@@ -19,9 +20,13 @@ def causal(*names: str, axis: int = 1) -> Law:
     checked by the first half alone.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         values = subject.values
         y = subject.forward(values)
+        if y.ndim <= axis:
+            raise GradcheckError(
+                f"causality is along axis {axis} of y, and {subject.name} returned y of shape {y.shape}"
+            )
         for t in range(y.shape[axis] - 1):
             earlier = (*[slice(None)] * axis, slice(t + 1))
             later = (*[slice(None)] * axis, slice(t + 1, None))
@@ -41,7 +46,7 @@ def causal(*names: str, axis: int = 1) -> Law:
                     )
         return None
 
-    return Law(f"causal in {', '.join(names)}", broken)
+    return Law(f"causal in {', '.join(names)}", rule, names)
 
 
 def padding(*names: str, mask: str = "mask") -> Law:
@@ -54,7 +59,7 @@ def padding(*names: str, mask: str = "mask") -> Law:
         mask: name of the input that is the mask.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         values, real = subject.values, subject.values[mask]
         y = subject.forward(values)
         dy = upstream(y, rng).copy()
@@ -73,7 +78,7 @@ def padding(*names: str, mask: str = "mask") -> Law:
         how = unequal_gradients(subject, changed, gradients, subject.noise(values, dy), dy.size)
         return how and f"{how} when the padding changes: wrong mask, padding leaks into a gradient"
 
-    return Law("padding changes nothing", broken)
+    return Law("padding changes nothing", rule, (*names, mask))
 
 
 def masked_rows(rows: Callable[[Values], Array]) -> Law:
@@ -85,7 +90,7 @@ def masked_rows(rows: Callable[[Values], Array]) -> Law:
         rows: from the values by name, booleans of y's leading axes, True where everything is masked.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         empty = rows(subject.values)
         y = subject.forward(subject.values)
         how = unequal("y at fully masked rows, ", y[empty], np.zeros(()), np.zeros(()))
@@ -101,7 +106,7 @@ def masked_rows(rows: Callable[[Values], Array]) -> Law:
                 return f"{_nonzero(name, g, ...)} for a dy at fully masked rows only: wrong mask in the backward"
         return None
 
-    return Law("fully masked rows are zero", broken)
+    return Law("fully masked rows are zero", rule)
 
 
 def _along(rows: Array, y: Array) -> Array:

@@ -27,7 +27,7 @@ def tied(name: str, untied: Callable[..., Any], parameters: Mapping[str, Tensor]
         uses: names of the twin's parameters that are tied in the function checked.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         names = [n for n in subject.values if n != name and n not in parameters]
         twin = Recorded(
             untied,
@@ -51,4 +51,4 @@ def tied(name: str, untied: Callable[..., Any], parameters: Mapping[str, Tensor]
             f"{how}, the sum over its uses ({', '.join(uses)}): one use is left out, counted twice, or overwritten"
         )
 
-    return Law(f"d{name} is the sum of its uses", broken)
+    return Law(f"d{name} is the sum of its uses", rule, (name,))

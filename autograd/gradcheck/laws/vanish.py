@@ -18,7 +18,9 @@ from autograd.gradcheck.tolerance import allowed
 Axes: TypeAlias = int | tuple[int, ...]
 
 
-def vanishes(name: str, terms: Callable[[Gradients, Values], Array], axis: Axes, bug: str) -> Law:
+def vanishes(
+    name: str, terms: Callable[[Gradients, Values], Array], axis: Axes, bug: str, about: tuple[str, ...] = ()
+) -> Law:
     """sum over `axis` of terms(gradients, values) = 0.
 
     Args:
@@ -26,9 +28,10 @@ def vanishes(name: str, terms: Callable[[Gradients, Values], Array], axis: Axes,
         terms: what is summed, linear in the gradients; both arguments hold float64 arrays by name.
         axis: of the terms; () where each is zero by itself.
         bug: what a sum other than zero points to.
+        about: names that `terms` looks up.
     """
 
-    def broken(subject: Subject, rng: np.random.Generator) -> str | None:
+    def rule(subject: Subject, rng: np.random.Generator) -> str | None:
         dy = upstream(subject.forward(subject.values), rng)
         gradients = subject.gradients(subject.values, dy)
         exact = subject.recast("float64")
@@ -39,7 +42,7 @@ def vanishes(name: str, terms: Callable[[Gradients, Values], Array], axis: Axes,
         how = unequal("the sum", total, np.zeros(total.shape), bound)
         return how and f"{how}: {bug}"
 
-    return Law(name, broken)
+    return Law(name, rule, about)
 
 
 def sums_to_zero(name: str, axis: Axes = -1) -> Law:
@@ -53,6 +56,7 @@ def sums_to_zero(name: str, axis: Axes = -1) -> Law:
         axis,
         f"y does not change when a constant is added to {name} along axis {axis}, so a term is missing from its "
         "gradient, the one that subtracts a mean, or it runs over another axis",
+        about=(name,),
     )
 
 
@@ -71,4 +75,5 @@ def orthogonal(name: str, to: str, direction: Callable[[Values], Array], axis: A
         axis,
         f"y does not change when {name} moves along {to}, so the term of its gradient that removes this direction is "
         "missing or wrong",
+        about=(name,),
     )

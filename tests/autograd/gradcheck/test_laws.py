@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from autograd import Tensor
-from autograd.gradcheck import Law, gradcheck, linear_in_dy
+from autograd.gradcheck import GradcheckError, Law, gradcheck, linear_in_dy
 from autograd.gradcheck.check import make_subject
 from autograd.gradcheck.laws import (
     batch_permutation,
@@ -357,6 +357,20 @@ def test_a_tied_gradient_is_the_sum_of_its_uses(dtype: str) -> None:
     how = broken(law, head_counts_once, [ids], dtype, parameters={"weight": weight})
     assert how.startswith("the gradient at weight[")
     assert "the sum over its uses (embedding, head): one use is left out, counted twice, or overwritten" in how
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        (causal("z"), r"the law 'causal in z' is about 'z', which is no input or parameter of softmax: choose from x"),
+        (padding("x"), "is about 'mask', which is no input"),
+        (sums_to_zero("y"), "is about 'y', which is no input"),
+        (causal("x", axis=2), r"causality is along axis 2 of y, and softmax returned y of shape \(3, 4\)"),
+    ],
+)
+def test_a_law_about_what_is_not_there(law: Law, message: str) -> None:
+    with pytest.raises(GradcheckError, match=message):
+        broken(law, (softmax_forward, softmax_backward), [normal(3, 4)])
 
 
 # --- in a report ------------------------------------------------------------------------------------------------------
