@@ -1,4 +1,4 @@
-"""Each bug of gradient_bugs.py is called by its name, whatever the shape and the numbers, and nothing else is."""
+"""Each bug of attention_bugs.py and layer_bugs.py is called by its name, and nothing else is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import attention_bugs  # noqa: F401  # importing it registers its bugs
+import layer_bugs  # noqa: F401  # so does this
 import numpy as np
 import pytest
 from cases import CASES
