@@ -62,8 +62,13 @@ def plant_and_test(
         narrow: names of mutants for which those first tests are all that is run, if there are any.
 
     Raises:
-        UserError: pytest or Hypothesis is missing, the tests cannot be collected, or one fails without a mutant.
+        UserError: workers below 1, a system without fork, pytest or Hypothesis is missing, the tests cannot be
+            collected, or one fails without a mutant.
     """
+    if workers < 1:
+        raise UserError(f"workers is {workers}: give a whole number of 1 or more")
+    if not hasattr(os, "fork"):
+        raise UserError("mutants are planted in forked processes, which this system does not have: use Linux or macOS")
     for package in ("pytest", "hypothesis"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"mutants need {package}, which is not installed: pip install 'minillm[test]'")
@@ -146,7 +151,7 @@ class _Planter:
             self._start(None, session.items, self.time_limit or 600)
             _, failed, self.seconds = self._next()
             if failed is not None:
-                self.broken = f"{failed} fails"
+                self.broken = f"the tests fail ({failed})"
                 return True
             limit = self.time_limit or 3 * sum(self.seconds.values()) + 10
             self._test_all(session.items, limit)

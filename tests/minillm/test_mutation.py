@@ -17,7 +17,7 @@ from autograd import Op
 from autograd.gradcheck.mutants import KINDS, Mutant, mutants_of
 from minillm import UserError
 from minillm.check import catalogue, mutation
-from minillm.check.planting import Outcome
+from minillm.check.planting import Outcome, plant_and_test
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +108,10 @@ def test_each_mutant_is_tested_alone_and_only_there(toy: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def test_toy(): assert 0", "without any mutant, tests/test_toy.py::test_toy fails: mend that first"),
+        (
+            "def test_toy(): assert 0",
+            "without any mutant, the tests fail (tests/test_toy.py::test_toy): mend that first",
+        ),
         ("import nothing_of_this_name", "without any mutant, tests/test_toy.py cannot be collected: mend that first"),
         ("", "without any mutant, there is no test: mend that first"),
     ],
@@ -190,6 +193,18 @@ def test_without_the_tests_it_says_where_they_are(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(mutation, "ROOT", tmp_path)
     with pytest.raises(UserError, match="mutants can be run in a clone of the repository only"):
         mutation.run_mutants()
+
+
+def test_what_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="workers is 0: give a whole number of 1 or more"):
+        plant_and_test([], [tmp_path], config=tmp_path, workers=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(UserError, match="mutants need pytest, which is not installed: pip install"):
+            plant_and_test([], [tmp_path], config=tmp_path)
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(UserError, match="forked processes, which this system does not have"):
+        plant_and_test([], [tmp_path], config=tmp_path)
 
 
 @pytest.fixture(scope="module")
