@@ -11,6 +11,7 @@ from autograd.gradcheck.subject import upstream
 from autograd.gradcheck.tolerance import SAME_PATTERN
 
 MOST_TERMS = 1 << 22  # elements of the input times elements of the output; a larger input is not diagnosed
+MOST_OUTPUTS = 1 << 10  # for more elements of the output than these, the backward is not run for each alone
 
 
 def explain(comparison: Comparison) -> None:
@@ -28,13 +29,18 @@ def explain(comparison: Comparison) -> None:
 def _evidence(comparison: Comparison, name: str, ours: Array, wrong: Array) -> Evidence:
     """All that a diagnosis looks at; the numeric gradient is taken anew, element by element."""
     subject, x, y = comparison.subject, comparison.exact[name], comparison.y
-    slopes = [comparison.slope(name, place).terms for place in np.ndindex(x.shape)]
-    terms = np.array(slopes).reshape(*x.shape, *y.shape)  # (*x.shape, *y.shape)
+    both = (*x.shape, *y.shape)
+    terms = np.reshape([comparison.slope(name, place).terms for place in np.ndindex(x.shape)], both)
     over_y = tuple(range(x.ndim, terms.ndim))
-    more = []
-    for i in range(3 if ours.shape == x.shape else 0):
-        dy = upstream(y, np.random.default_rng((subject.seed, 3, i)))
-        more.append((subject.gradients(subject.values, dy)[name], (terms * (dy / comparison.dy64)).sum(over_y)))
+    more, analytic_terms = [], None
+    if ours.shape == x.shape:
+        for draw in range(3):
+            dy = upstream(y, np.random.default_rng((subject.seed, 3, draw)))
+            more.append((subject.gradients(subject.values, dy)[name], (terms * (dy / comparison.dy64)).sum(over_y)))
+        if y.size <= MOST_OUTPUTS:
+            alone = [np.reshape(dy, y.shape) for dy in np.diag(comparison.dy.ravel())]  # dy with one element not zero
+            each = [subject.gradients(subject.values, dy)[name] for dy in alone]
+            analytic_terms = np.reshape(np.stack(each, -1), both)
     return Evidence(
         name=name,
         analytic=ours,
@@ -46,4 +52,5 @@ def _evidence(comparison: Comparison, name: str, ours: Array, wrong: Array) -> E
         dy=comparison.dy64,
         more=more,
         tolerance=SAME_PATTERN,
+        analytic_terms=analytic_terms,
     )
