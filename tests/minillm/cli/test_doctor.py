@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from autograd import use_backend
 from minillm import GPT
 from minillm.cli import doctor
 from minillm.cli.main import main
@@ -53,6 +54,22 @@ def test_a_wrong_gradient_is_found_and_named(batch: doctor.Batch, monkeypatch: p
     passed, fact = doctor.check_gradients(model, batch)
     assert not passed
     assert "worst in" in fact
+    assert fact.endswith("op at fault: layernorm")
+
+
+def test_a_loss_that_is_no_number_is_said(batch: doctor.Batch) -> None:
+    model = GPT(doctor.CONFIG)
+    model.ln_f.weight.data[0] = np.nan
+    passed, fact = doctor.check_gradients(model, batch)
+    assert not passed
+    assert fact.startswith("gradients cannot be checked: GPT returned numbers that are not finite")
+
+
+def test_gradients_are_checked_on_a_gpu_too(batch: doctor.Batch, strict_cupy: object) -> None:
+    with use_backend("cupy"):
+        model = GPT(doctor.CONFIG)
+        assert doctor.check_gradients(model, batch)[0]
+        assert type(model.flat.data).__module__ == "cupy"
 
 
 def test_a_model_that_cannot_learn_fails_to_overfit(batch: doctor.Batch, monkeypatch: pytest.MonkeyPatch) -> None:
