@@ -13,7 +13,7 @@ from autograd.gradcheck import oracles
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.oracles import Line, Slope
 from autograd.gradcheck.report import COMPLEX, COMPOSED, DIFFERENCES, Report, Row
-from autograd.gradcheck.subject import ShapeError, Subject, upstream
+from autograd.gradcheck.subject import ShapeError, Subject
 from autograd.gradcheck.tape import Recorded
 from autograd.gradcheck.tolerance import COARSE, SETTLED, allowed, resolution
 
@@ -74,12 +74,13 @@ class Comparison:
     def __init__(self, subject: Subject, report: Report, *, analytic: bool | None, directions: int | None) -> None:
         self.subject, self.report, self.analytic, self.directions = subject, report, analytic, directions
         self.y = subject.forward(subject.values)
-        self.dy = upstream(self.y, np.random.default_rng((subject.seed, 1)))
+        self.dy = subject.upstream(self.y)
         self.dy64 = self.dy.astype(np.float64)
         self.exact = subject.recast("float64")
         self.wrong: dict[str, tuple[Array, Array]] = {}
         self._complex = {n: v.astype(np.complex128) if n in subject.wrt else v for n, v in self.exact.items()}
-        self._resolution = resolution(self.dy64, self.y)
+        self._noise = subject.forward_noise(self.exact)
+        self._resolution = resolution(self.subject.dtype, self.dy64, self.y, subject.forward(self.exact))
 
     def run(self, composition: Recorded | None) -> None:
         """Add a row to the report for each input and parameter."""
@@ -110,7 +111,7 @@ class Comparison:
         """The numeric derivative by one element."""
         v = np.zeros(self.exact[name].shape)
         v[place] = 1
-        return self._complex_step(name, v) or oracles.differences(self._line(name, v), self.dy64)
+        return self._complex_step(name, v) or oracles.differences(self._line(name, v), self.dy64, self._noise)
 
     def _row(self, name: str, ours: Array, noise: Array, composed: Array | None) -> Row:
         """How far the gradient of one input is from each oracle, and what is wrong with it, if anything."""
@@ -119,7 +120,7 @@ class Comparison:
         for probe in self._probes(name):
             one = self._compare(probe, ours, noise, composed)
             if one.worst > 1 and not probe.agrees:  # look closer: at a kink there is nothing to compare with
-                probe.differences = oracles.search(self._line(name, probe.direction), self.dy64)
+                probe.differences = oracles.search(self._line(name, probe.direction), self.dy64, self._noise)
                 one = self._compare(probe, ours, noise, composed)
             found = probe.differences
             coarse = found.error > COARSE * max(found.magnitude, abs(one.analytic))
@@ -156,7 +157,9 @@ class Comparison:
             v = np.zeros(x.shape) if place is not None else rng.choice([-1.0, 1.0], x.shape) / x.size**0.5
             if place is not None:
                 v[place] = 1
-            yield Probe(place, v, oracles.differences(self._line(name, v), self.dy64), self._complex_step(name, v))
+            yield Probe(
+                place, v, oracles.differences(self._line(name, v), self.dy64, self._noise), self._complex_step(name, v)
+            )
 
     def _compare(self, probe: Probe, ours: Array, noise: Array, composed: Array | None) -> Compared:
         v = probe.direction

@@ -61,19 +61,22 @@ def complex_step(line: Line, dy: Array) -> Slope | None:
     return Slope(float(terms.sum()), float(np.abs(terms).sum()), 0.0, False, terms)
 
 
-def differences(line: Line, dy: Array) -> Slope:
-    """The derivative by differences: three steps or a few more, and a search over many where none of them settles."""
+def differences(line: Line, dy: Array, noise: Array | float = 0.0) -> Slope:
+    """The derivative by differences: three steps or a few more, and a search over many where none of them settles.
+
+    `noise` is what rounding may do to an element of y beyond its last digit, where it is a small rest of large numbers.
+    """
     for h in (STEP, STEP / 8):
-        slope = _extrapolate(_Central.at(line, dy, [h, h / 2, h / 4]))[0]
+        slope = _extrapolate(_Central.at(line, dy, noise, [h, h / 2, h / 4]))[0]
         if slope.error <= SETTLED * slope.magnitude:
             return slope
-    return search(line, dy)
+    return search(line, dy, noise)
 
 
-def search(line: Line, dy: Array) -> Slope:
+def search(line: Line, dy: Array, noise: Array | float = 0.0) -> Slope:
     """The best of the extrapolations over a wide range of steps; sees kinks, and steers clear of ones nearby."""
     y = line(0.0)
-    best = min(_extrapolate(_Central.at(line, dy, SEARCH)), key=lambda slope: slope.error)
+    best = min(_extrapolate(_Central.at(line, dy, noise, SEARCH)), key=lambda slope: slope.error)
     (near, near_rounding), (far, _) = _bend(line, dy, y, NEAR), _bend(line, dy, y, FAR)
     smooth = KINK * np.maximum(np.where(np.isfinite(far), far, 0), np.abs(best.terms))
     kink = not np.isfinite(best.error) or bool((near - near_rounding > smooth).any())
@@ -88,7 +91,7 @@ class _Central:
     rounding: float
 
     @classmethod
-    def at(cls, line: Line, dy: Array, steps: Sequence[float]) -> list[_Central]:
+    def at(cls, line: Line, dy: Array, noise: Array | float, steps: Sequence[float]) -> list[_Central]:
         both = [(line(h), line(-h)) for h in steps]
         with np.errstate(all="ignore"):
             # an element that moves at no step does not depend on x, so nothing of it is rounded away
@@ -97,7 +100,7 @@ class _Central:
             return [
                 cls(
                     np.asarray(dy * (above - below) / (2 * h)),
-                    float(EPS["float64"] * (weight * (np.abs(above) + np.abs(below))).sum() / h),
+                    float((weight * (EPS["float64"] * (np.abs(above) + np.abs(below)) + noise)).sum() / h),
                 )
                 for h, (above, below) in zip(steps, both, strict=True)
             ]

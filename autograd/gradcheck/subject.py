@@ -73,6 +73,18 @@ class Subject(ABC):
         """The analytic gradient of sum(dy * y) for each name in `wrt`, host arrays."""
         return self._told_gradients(values, dy, None)
 
+    def forward_noise(self, values: Values, draws: int = 2) -> Array:
+        """By how much each element of y moves when the inputs move by a rounding; the largest change of a few draws."""
+        y = self.forward(values)
+        largest = np.zeros(y.shape)
+        for draw in range(draws):
+            rng = np.random.default_rng((self.seed, 4, draw))
+            moved = {name: jitter(v, rng) if name in self.wrt else v for name, v in values.items()}
+            with np.errstate(all="ignore"):
+                change = np.abs(self.forward(moved).astype(np.float64) - y) / JITTER_ULPS
+            largest = np.maximum(largest, np.where(np.isfinite(change), change, 0))
+        return largest
+
     def noise(self, values: Values, dy: Array, draws: int = 4) -> dict[str, Array]:
         """By how much each gradient moves when the numbers it is computed from move by a rounding.
 
@@ -90,6 +102,10 @@ class Subject(ABC):
                 change = np.abs(changed[name].astype(np.float64) - g) / JITTER_ULPS
                 largest[name] = np.maximum(largest[name], np.where(np.isfinite(change), change, 0))
         return largest
+
+    def upstream(self, y: Array) -> Array:
+        """The dy that this subject is checked with."""
+        return upstream(y, np.random.default_rng((self.seed, 1)))
 
     def _told_gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
         with frozen_randomness(self.seed), told(self.name, "backward", values, self.values):

@@ -170,10 +170,10 @@ def test_fixtures_and_parameters_of_pytest_pass_through() -> None:
     assert note_of(wrong, {1: True, 2: False, 3: False}) == "The simplest case that fails: wrong(B=2)"
 
 
-@given_edges(B=sizes(3), arrays=arrays())
-def test_an_assumption_skips_a_nasty_case(B: int, arrays: Arrays) -> None:
-    assume(B > 1 and arrays.layout == "C")
-    assert arrays.layout == "C"
+@given_edges(B=sizes(9))
+def test_an_assumption_skips_a_nasty_case(B: int) -> None:
+    assume(B > 1)
+    assert B > 1
 
 
 def test_profiles() -> None:

@@ -1,0 +1,144 @@
+"""Calls of every layer, for the tests that draw shapes and numbers: which sizes and arrays it takes from a draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autograd import Op
+from autograd.gradcheck import Report, gradcheck
+from autograd.gradcheck.strategies import Arrays
+from minillm.layers import CausalSelfAttention, FeedForward
+from minillm.layers.cross_entropy import IGNORE_INDEX
+from minillm.module import Module
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Sizes, one of four variants of the call, and how to make its arrays."""
+
+    B: int
+    T: int
+    H: int
+    D: int
+    variant: int
+    arrays: Arrays
+
+    @property
+    def C(self) -> int:
+        return self.H * self.D
+
+
+@dataclass(frozen=True)
+class Call:
+    """What to hand to gradcheck."""
+
+    target: Any
+    inputs: Sequence[Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    constants: tuple[str, ...] = ()
+
+    def check(self, dtype: str, seed: int = 0) -> Report:
+        return gradcheck(self.target, self.inputs, self.attributes, constants=self.constants, dtype=dtype, seed=seed)
+
+
+def op(name: str, inputs: Sequence[Any], **attributes: Any) -> Call:
+    return Call(Op.registry[name], inputs, attributes)
+
+
+def linear(d: Draw) -> Call:
+    x, weight, bias = d.arrays.make((d.B, d.T, d.D), (d.H, d.D), (d.H,))
+    return op("linear", [x, weight, bias] if d.variant % 2 == 0 else [x, weight])
+
+
+def embedding(d: Draw) -> Call:
+    return op("embedding", [d.arrays.ids((d.B, d.T), below=d.C), *d.arrays.make((d.C, d.D))])
+
+
+def layernorm(d: Draw) -> Call:
+    x, weight, bias = d.arrays.make((d.B, d.T, d.C), (d.C,), (d.C,))
+    return op("layernorm", [x, weight, bias] if d.variant % 2 == 0 else [x, weight])
+
+
+def elementwise(name: str) -> Callable[[Draw], Call]:
+    return lambda d: op(name, d.arrays.make((d.B, d.T, d.D)))
+
+
+def along_axis(name: str) -> Callable[[Draw], Call]:
+    return lambda d: op(name, d.arrays.make((d.B, d.T, d.D)), axis=(-1, 0, 1, 2)[d.variant])
+
+
+def dropout(d: Draw) -> Call:
+    return op("dropout", d.arrays.make((d.B, d.T, d.D)), p=(0.4, 0.0, 0.9, 0.1)[d.variant], key=(d.arrays.seed, 1))
+
+
+def attention(d: Draw) -> Call:
+    """Variants: causal; causal with padding; all to all with a mask by query and key; causal with dropout."""
+    mask = [None, d.arrays.mask((d.B, d.T)), d.arrays.mask((d.B, d.T, d.T)), None][d.variant]
+    more = {"dropout": 0.4, "dropout_key": (d.arrays.seed, 2)} if d.variant == 3 else {"causal": d.variant != 2}
+    return op("attention", [*d.arrays.make((d.B, d.T, 3 * d.C)), mask], n_head=d.H, **more)
+
+
+def cross_entropy(d: Draw) -> Call:
+    """Variants: plain; some or all targets ignored; with weights; with both."""
+    targets = d.arrays.ids((d.B, d.T), below=d.C)
+    if d.variant % 2:
+        targets = np.where(d.arrays.mask((d.B, d.T)), targets, IGNORE_INDEX)
+    logits, weights = d.arrays.make((d.B, d.T, d.C), (d.B, d.T))
+    if d.variant < 2:
+        return op("cross_entropy", [logits, targets])
+    return Call(Op.registry["cross_entropy"], [logits, targets, np.abs(weights)], constants=("weights",))
+
+
+def with_parameters_of(module: Module, d: Draw) -> Module:
+    """The module with drawn parameters: initial weights are small and biases zero, which would hide much."""
+    parameters = list(module.parameters())
+    for p, values in zip(parameters, d.arrays.make(*(p.shape for p in parameters)), strict=True):
+        p.data = values
+    return module
+
+
+def causal_self_attention(d: Draw) -> Call:
+    module = CausalSelfAttention(
+        d.C,
+        d.H,
+        bias=d.variant % 2 == 0,
+        dropout=0.3 if d.variant == 3 else 0.0,
+        proj_std=1.0,
+        rng=np.random.default_rng(0),
+        dtype=d.arrays.dtype,  # type: ignore[arg-type]
+    )
+    return Call(with_parameters_of(module, d), d.arrays.make((d.B, d.T, d.C)))
+
+
+def feed_forward(d: Draw) -> Call:
+    module = FeedForward(
+        d.C,
+        2 * d.C,
+        activation=("gelu", "relu", "gelu_tanh", "relu")[d.variant],
+        bias=d.variant < 3,
+        proj_std=1.0,
+        rng=np.random.default_rng(0),
+        dtype=d.arrays.dtype,  # type: ignore[arg-type]
+    )
+    return Call(with_parameters_of(module, d), d.arrays.make((d.B, d.T, d.C)))
+
+
+LAYERS: dict[str, Callable[[Draw], Call]] = {
+    "linear": linear,
+    "embedding": embedding,
+    "layernorm": layernorm,
+    "relu": elementwise("relu"),
+    "gelu": elementwise("gelu"),
+    "gelu_tanh": elementwise("gelu_tanh"),
+    "softmax": along_axis("softmax"),
+    "reduce_max": along_axis("reduce_max"),
+    "dropout": dropout,
+    "attention": attention,
+    "cross_entropy": cross_entropy,
+    "causal_self_attention": causal_self_attention,
+    "feed_forward": feed_forward,
+}
