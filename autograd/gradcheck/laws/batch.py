@@ -116,10 +116,14 @@ def _adds_up(
 
 
 def _documents(mask: Array) -> Iterator[tuple[int, Array]]:
-    """(row, positions) of each document in a mask (B, T) or (B, T, T)."""
+    """(row, positions) of each document in a mask (B, T) or (B, T, T); a position that sees nothing is in none."""
     for b, row in enumerate(mask):
         if row.ndim == 1:
-            yield b, np.flatnonzero(row)
+            document = np.where(row, 0, -1)  # (T,)
         else:
-            _, document = np.unique(row, axis=0, return_inverse=True)  # (T,)
-            yield from ((b, np.flatnonzero(document == i)) for i in range(document.max() + 1))
+            document = np.unique(row, axis=0, return_inverse=True)[1].reshape(-1)  # (T,), alike for the same keys
+            document = np.where(row.any(-1), document, -1)
+        for i in range(document.max() + 1):
+            t = np.flatnonzero(document == i)
+            if len(t):
+                yield b, t

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autograd import Tensor
 from autograd.gradcheck import GradcheckError, Law, gradcheck, linear_in_dy
@@ -371,6 +373,26 @@ def test_a_tied_gradient_is_the_sum_of_its_uses(dtype: str) -> None:
 def test_a_law_about_what_is_not_there(law: Law, message: str) -> None:
     with pytest.raises(GradcheckError, match=message):
         broken(law, (softmax_forward, softmax_backward), [normal(3, 4)])
+
+
+# --- over drawn shapes ------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_attention_keeps_its_laws_at_any_shape_and_with_any_padding(data: st.DataObject) -> None:
+    """One row, one position, one head, and rows that are all padding among them."""
+    B, T, H, D = (data.draw(st.integers(1, n)) for n in (3, 4, 2, 2))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    laws = [causal("qkv"), k_bias("qkv", (0, 1)), batch_permutation("qkv", "mask"), micro_batches("qkv", "mask")]
+    if data.draw(st.booleans()):
+        mask = rng.random((B, T)) < data.draw(st.sampled_from([0, 0.5, 1]))
+        laws += [padding("qkv"), masked_rows(lambda values: ~np.logical_or.accumulate(values["mask"], axis=1))]
+    else:
+        document = rng.integers(3, size=(B, T))
+        mask = (document[:, :, None] == document[:, None]) & (document[:, None] != 0)  # number 0 is padding
+    inputs, dtype = [rng.standard_normal((B, T, 3 * H * D)), mask], data.draw(st.sampled_from(["float64", "float32"]))
+    for law in [*laws, separate_documents("qkv")]:
+        assert broken(law, (attention_forward, attention_backward), inputs, dtype, n_head=H) is None
 
 
 # --- in a report ------------------------------------------------------------------------------------------------------
