@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from autograd import Op
+from autograd.gradcheck.subject import is_float, named_inputs
 from minillm import GPT  # noqa: F401  # importing it registers the ops of every layer
 
 Inputs = Callable[[np.random.Generator], list[Any]]
@@ -21,15 +22,15 @@ Inputs = Callable[[np.random.Generator], list[Any]]
 class Case:
     """One call of an op.
 
-    `inputs(rng)` makes its arguments, floats in float64. `constants` are the positions of floating-point arguments
-    that get no gradient. `analytic`: the forward takes complex numbers, so that a complex step passes through it.
+    `inputs(rng)` makes its arguments, floats in float64. `constants` are the names of floating-point arguments that
+    get no gradient. `analytic`: the forward takes complex numbers, so that a complex step passes through it.
     """
 
     op: str
     note: str
     inputs: Inputs
     attributes: dict[str, Any] = field(default_factory=dict)
-    constants: tuple[int, ...] = ()
+    constants: tuple[str, ...] = ()
     analytic: bool = True
 
     def __str__(self) -> str:
@@ -42,7 +43,8 @@ class Case:
 
     def wrt(self, inputs: list[Any]) -> list[int]:
         """Positions of the arguments that get a gradient."""
-        return [i for i, x in enumerate(inputs) if is_float(x) and i not in self.constants]
+        names = list(named_inputs(Op.registry[self.op].forward.reference, inputs))
+        return [i for i, x in enumerate(inputs) if is_float(x) and names[i] not in self.constants]
 
     def run(self, inputs: list[Any], **attributes: Any) -> tuple[Any, tuple[Any, ...]]:
         """The reference forward on these arrays: y, saved."""
@@ -53,11 +55,6 @@ class Case:
         """The reference backward: a gradient, or None, for each argument."""
         dxs: tuple[Any, ...] = Op.registry[self.op].backward.reference(dy, *saved)
         return dxs
-
-
-def is_float(x: object) -> bool:
-    """Whether x is an array of floating-point numbers, of NumPy or of CuPy."""
-    return hasattr(x, "dtype") and x.dtype.kind == "f"
 
 
 def normal(*shapes: tuple[int, ...]) -> Inputs:
@@ -207,14 +204,9 @@ CASES = [
         "cross_entropy",
         "weights",
         then(normal((2, 2, 3)), np.array([[1, 2], [-1, 0]]), np.array([[0.5, 2], [3, 0]])),
-        constants=(2,),
+        constants=("weights",),
     ),
     Case("cross_entropy", "all ignored", then(normal((2, 3)), np.array([-1, -1]))),
     Case("cross_entropy", "one class", then(normal((2, 1)), np.array([0, 0]))),
-    Case(
-        "cross_entropy",
-        "large",
-        then(lambda rng: [1e4 * rng.standard_normal((2, 3))], np.array([0, 2])),
-        analytic=False,
-    ),
+    Case("cross_entropy", "large", then(lambda rng: [1e4 * rng.standard_normal((2, 3))], np.array([0, 2]))),
 ]
