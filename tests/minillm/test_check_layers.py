@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from autograd import Op, Tensor, modes
 from autograd.gradcheck import GradcheckError
 from autograd.gradcheck.report import ORACLES
 from minillm import model
@@ -61,6 +62,21 @@ def test_which_laws_each_layer_is_held_to(law: str) -> None:
     rng = np.random.default_rng
     held = {name for name, make in LAYERS.items() if law in [law.name for law in make(rng(0)).laws]}
     assert held == (LAWS[law] if law != "linear in dy" else set())  # gradcheck itself adds that one
+
+
+def test_every_op_of_the_layers_is_in_the_table() -> None:
+    reached = set()
+    with modes.observe(lambda op, *_: reached.add(op)):
+        for make in LAYERS.values():
+            t = make(np.random.default_rng(0))
+            t.target(*map(as_tensor, t.inputs), **t.attributes)
+    of_layers = {op for op in Op.registry.values() if op.forward.reference.__module__.startswith("minillm.layers.")}
+    assert of_layers - reached == set()
+
+
+def as_tensor(x: object) -> object:
+    """Floating-point arrays as Tensors."""
+    return Tensor(x) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
 
 
 @pytest.mark.parametrize("name", LAYERS)
