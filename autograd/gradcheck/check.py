@@ -88,7 +88,7 @@ def gradcheck(
             report.at_fault = ops_at_fault(subject) if isinstance(subject, Recorded) else None
             if not report.at_fault:
                 explain(comparison)
-    report.reproducer = reproducer(target, subject)
+    report.reproducer = reproducer(target, subject, [law.name for law in laws])
     report.seconds = time.perf_counter() - start
     if report.failures:
         raise GradcheckError(str(report), report)

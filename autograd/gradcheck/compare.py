@@ -99,7 +99,8 @@ class Comparison:
             self.report.without[COMPLEX] = "switched off"
         for name in subject.wrt:
             expected = None if composed is None else composed[name]
-            self.report.rows.append(self._row(name, ours[name], noise[name], expected))
+            with np.errstate(all="ignore"):  # a gradient that is not finite is a finding, not a warning
+                self.report.rows.append(self._row(name, ours[name], noise[name], expected))
 
     def wrong_shape(self, error: ShapeError) -> None:
         """Add the row of a gradient that has another shape than its input."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from autograd.op import Op
 MOST_NUMBERS = 200  # more than these are not fit to paste
 
 
-def reproducer(target: Any, subject: Subject) -> str | None:
+def reproducer(target: Any, subject: Subject, laws: Sequence[str]) -> str | None:
     """Source that calls gradcheck on the same numbers; None where there are too many, or the target has no name."""
     functions = (target,) if isinstance(target, Op) else target if isinstance(target, tuple) else ()
     modules = [_origin(f) for f in functions]
@@ -30,6 +31,7 @@ def reproducer(target: Any, subject: Subject) -> str | None:
     options += f", dtype={subject.dtype!r}, seed={subject.seed}"
     attributes = {name: _Source(_source(v)) for name, v in subject.attributes.items()}
     lines += ["", f"gradcheck({called}, [{arguments}], {attributes}{options})"]
+    lines += [f"# with laws=[...]: {', '.join(laws)}"] if laws else []  # a law has no source to print
     return "\n".join(lines)
 
 
@@ -45,7 +47,9 @@ class _Source(str):
 def _origin(function: Op | Callable[..., Any]) -> str | None:
     """The module to import a function from; None for one that cannot be imported by its name."""
     f = function.forward.reference if isinstance(function, Op) else function
-    return None if re.search(r"[<.]", getattr(f, "__qualname__", "<")) else str(f.__module__)
+    if re.search(r"[<.]", getattr(f, "__qualname__", "<")):
+        return None
+    return Path(f.__code__.co_filename).stem if f.__module__ == "__main__" else str(f.__module__)
 
 
 def _name(function: Op | Callable[..., Any]) -> str:

@@ -98,9 +98,9 @@ class Subject(ABC):
             moved = {name: jitter(v, rng) if name in self.wrt else v for name, v in values.items()}
             with np.errstate(all="ignore"):
                 changed = self._told_gradients(moved, jitter(dy, rng), rng)
-            for name, g in exact.items():
-                change = np.abs(changed[name].astype(np.float64) - g) / JITTER_ULPS
-                largest[name] = np.maximum(largest[name], np.where(np.isfinite(change), change, 0))
+                for name, g in exact.items():
+                    change = np.abs(changed[name].astype(np.float64) - g) / JITTER_ULPS
+                    largest[name] = np.maximum(largest[name], np.where(np.isfinite(change), change, 0))
         return largest
 
     def upstream(self, y: Array) -> Array:

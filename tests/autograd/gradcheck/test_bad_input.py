@@ -213,12 +213,13 @@ def test_a_gradient_of_the_wrong_shape_is_a_finding(dw: Callable[[Array], Array]
     assert f"bad_backward returned a gradient of shape {shape} for w of shape (3,)" in str(caught.value)
 
 
-def test_a_gradient_that_is_nan_is_a_finding() -> None:
-    def nan_backward(dy: Array, x: Array) -> tuple[Array]:
-        return (np.where(x > 1, np.nan, 2 * x * dy),)
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_a_gradient_that_is_not_finite_is_a_finding(bad: str) -> None:
+    def bad_backward(dy: Array, x: Array) -> tuple[Array]:
+        return (np.where(x > 1, float(bad), 2 * x * dy),)
 
-    with pytest.raises(GradcheckError, match=r"diagnosis: is not finite: backward returned nan at \[2\]"):
-        gradcheck((square_forward, nan_backward), [X])
+    with pytest.raises(GradcheckError, match=rf"diagnosis: is not finite: backward returned {bad} at \[2\]"):
+        gradcheck((square_forward, bad_backward), [X])
 
 
 def test_promotion_in_float32_is_named() -> None:
