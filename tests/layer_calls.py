@@ -40,9 +40,11 @@ class Call:
     inputs: Sequence[Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     constants: tuple[str, ...] = ()
+    directions: int | None = None  # None: element by element
 
     def check(self, dtype: str, seed: int = 0) -> Report:
-        return gradcheck(self.target, self.inputs, self.attributes, constants=self.constants, dtype=dtype, seed=seed)
+        options: dict[str, Any] = {"constants": self.constants, "directions": self.directions}
+        return gradcheck(self.target, self.inputs, self.attributes, dtype=dtype, seed=seed, **options)
 
 
 def op(name: str, inputs: Sequence[Any], **attributes: Any) -> Call:
@@ -111,7 +113,7 @@ def causal_self_attention(d: Draw) -> Call:
         rng=np.random.default_rng(0),
         dtype=d.arrays.dtype,  # type: ignore[arg-type]
     )
-    return Call(with_parameters_of(module, d), d.arrays.make((d.B, d.T, d.C)))
+    return Call(with_parameters_of(module, d), d.arrays.make((d.B, d.T, d.C)), directions=2)
 
 
 def feed_forward(d: Draw) -> Call:
@@ -124,7 +126,7 @@ def feed_forward(d: Draw) -> Call:
         rng=np.random.default_rng(0),
         dtype=d.arrays.dtype,  # type: ignore[arg-type]
     )
-    return Call(with_parameters_of(module, d), d.arrays.make((d.B, d.T, d.C)))
+    return Call(with_parameters_of(module, d), d.arrays.make((d.B, d.T, d.C)), directions=2)
 
 
 LAYERS: dict[str, Callable[[Draw], Call]] = {

@@ -13,6 +13,7 @@ from autograd.gradcheck.calling import describe
 from autograd.gradcheck.compare import Comparison
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.explain import explain
+from autograd.gradcheck.frozen import randomness_put_back
 from autograd.gradcheck.laws import Law, linear_in_dy
 from autograd.gradcheck.locate import ops_at_fault
 from autograd.gradcheck.report import Report
@@ -72,7 +73,7 @@ def gradcheck(
     _check_options(directions, laws)
     subject = make_subject(target, inputs, attributes or {}, parameters or {}, constants, dtype, seed)
     report = Report(subject.name, dtype, seed)
-    with warnings.catch_warnings():
+    with randomness_put_back(), warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)  # a dropped imaginary part is no derivative
         try:
             check_behaviour(subject)

@@ -33,11 +33,15 @@ class Probe:
     complex_step: Slope | None
 
     @property
+    def doubt(self) -> float:
+        """How far differences may be off. Their estimate of it is now and then too small, so they are trusted to their
+        last digits only where no complex step says those."""
+        return 4 * self.differences.error + (SETTLED * self.differences.magnitude if self.complex_step else 0)
+
+    @property
     def agrees(self) -> bool:
         """Whether the two say the same, which they do not at a kink: differences straddle it."""
-        slope = self.differences
-        limit = 4 * slope.error + SETTLED * slope.magnitude
-        return self.complex_step is not None and abs(slope.value - self.complex_step.value) <= limit
+        return self.complex_step is not None and abs(self.differences.value - self.complex_step.value) <= self.doubt
 
 
 @dataclass
@@ -80,7 +84,8 @@ class Comparison:
         self.wrong: dict[str, tuple[Array, Array]] = {}
         self._complex = {n: v.astype(np.complex128) if n in subject.wrt else v for n, v in self.exact.items()}
         self._noise = subject.forward_noise(self.exact)
-        self._resolution = resolution(self.subject.dtype, self.dy64, self.y, subject.forward(self.exact))
+        lost = np.abs(self.y - subject.forward(self.exact)) + self._noise
+        self._resolution = resolution(subject.dtype, self.dy64, self.y, lost)
 
     def run(self, composition: Recorded | None) -> None:
         """Add a row to the report for each input and parameter."""
@@ -174,7 +179,7 @@ class Comparison:
             one.expected[COMPOSED] = float((composed * v).sum())
         for oracle, value in one.expected.items():
             difference = abs(one.analytic - value)
-            limit = bound + (4 * probe.differences.error if oracle == DIFFERENCES else 0)
+            limit = bound + (probe.doubt if oracle == DIFFERENCES else 0)
             share = difference / limit if limit else 0.0 if difference == 0 else np.inf
             one.of_bound[oracle] = share if np.isfinite(difference) else np.inf
         return one

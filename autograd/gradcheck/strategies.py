@@ -134,8 +134,8 @@ class Edges(Generic[T]):
 
 
 def sizes(most: int) -> Edges[int]:
-    """A length from 1 to `most`; 1 is always tried: one token, one head, one step of time."""
-    return Edges(st.integers(1, most), most, (1,), lambda n: iter(range(1, n)), smallest=1)
+    """A length from 1 to `most`; 1 is always tried: one token, one head, one step of time. 2 is an ordinary one."""
+    return Edges(st.integers(1, most), min(2, most), (1,), lambda n: iter(range(1, n)), smallest=1)
 
 
 def choices(ordinary: T, *others: T) -> Edges[T]:

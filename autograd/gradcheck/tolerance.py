@@ -35,11 +35,11 @@ def allowed(dtype: str, n_terms: int, magnitude: Array | float, noise: Array | f
     return bound
 
 
-def resolution(dtype: str, dy: Array, y: Array, exact: Array) -> float:
+def resolution(dtype: str, dy: Array, y: Array, noise: Array) -> float:
     """Slopes that are too small to be seen: over a step of 1 they change y by less than its own rounding.
 
     Args:
         dtype: the one y was computed in.
-        exact: y computed in float64; where they differ by more than the last digit, y is a small rest of large numbers.
+        noise: what rounding does to y beyond its last digit, where it is a small rest of large numbers.
     """
-    return float((np.abs(dy) * (EPS[dtype] * np.abs(y) + np.abs(y - exact))).sum())
+    return float((np.abs(dy) * (EPS[dtype] * np.abs(y) + noise)).sum())
