@@ -32,6 +32,12 @@ def test_every_oracle_is_asked_and_every_law_holds(name: str, dtype: str, seed: 
     assert (report.kinks > 0) == (name == "relu")
 
 
+def test_seeds_that_once_gave_a_false_alarm() -> None:
+    """124: dy1 - dy2/2 was near zero and their roundings not; 145: differences thought too well of themselves."""
+    for seed in (124, 145):
+        assert check_layer("gpt_dropout", "float64", seed).failures == []
+
+
 # each law, and the layers it is checked for
 LAWS = {
     "linear in dy": set(LAYERS),
