@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from autograd.gradcheck import GradcheckError
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -36,9 +38,13 @@ def test_minillm_commands_of_the_readme_parse(command):
 
 
 def test_python_in_the_readme_runs(capsys):
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in block)
-    exec(compile(code, "README.md", "exec"), {})
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in block]
+    training, checking = (compile(block, "README.md", "exec") for block in blocks)
+    exec(training, {})
     assert "blocks.0.attn.qkv.weight (384, 128) (384, 128)" in capsys.readouterr().out
+    shown = re.search(r"# GradcheckError: \.\.\. (.*) \.\.\.\n", README)[1]
+    with pytest.raises(GradcheckError, match=re.escape(shown)):
+        exec(checking, {})
 
 
 @pytest.mark.parametrize("path", sorted(re.findall(r"\]\(([^)#]+)\)", README)))
