@@ -10,7 +10,7 @@ import numpy as np
 
 from autograd import Op
 from autograd.gradcheck import Report, gradcheck
-from autograd.gradcheck.strategies import Arrays
+from autograd.gradcheck.strategies import LAYOUTS, VALUES, Arrays
 from minillm.layers import CausalSelfAttention, FeedForward
 from minillm.layers.cross_entropy import IGNORE_INDEX
 from minillm.module import Module
@@ -30,6 +30,14 @@ class Draw:
     @property
     def C(self) -> int:
         return self.H * self.D
+
+    @classmethod
+    def of_seed(cls, seed: int, dtype: str) -> Draw:
+        """Sizes, variant, layout and values that a seed decides."""
+        rng = np.random.default_rng(seed)
+        arrays = Arrays(str(rng.choice(LAYOUTS)), str(rng.choice(VALUES)), dtype, seed)
+        B, T, H, D, variant = (int(n) for n in rng.integers((1, 1, 1, 1, 0), (3, 4, 3, 4, 4)))
+        return cls(B, T, H, D, variant, arrays)
 
 
 @dataclass(frozen=True)
