@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-import autograd.gradcheck  # noqa: F401  # before the inner runs, or each would load it anew
+from autograd.gradcheck.plugin import summary  # before the inner runs, or each would load the package anew
 
 pytest_plugins = ["pytester"]
 
@@ -58,6 +58,29 @@ def test_the_summary_counts_gradients_checks_and_kinks(pytester: pytest.Pytester
     assert re.fullmatch(
         r"gradcheck: 3 gradients in 2 checks, largest error [\d.e-]+ % of what rounding explains, 2 kinks skipped", line
     )
+
+
+def test_the_summary_tells_the_largest_error_and_what_is_wrong() -> None:
+    small = {"gradients": 3, "checks": 2, "wrong": 0, "kinks": 0, "largest": 0.012}
+    large = {"gradients": 1, "checks": 1, "wrong": 1, "kinks": 1, "largest": 0.3456}
+    assert summary([small, large]) == (
+        "gradcheck: 4 gradients in 3 checks, 1 wrong, largest error of the others 35 % of what rounding explains, "
+        "1 kink skipped"
+    )
+    assert summary([small]) == "gradcheck: 3 gradients in 2 checks, largest error 1.2 % of what rounding explains"
+
+
+def test_checks_in_another_fixture_are_counted_when_its_setup_fails(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        @pytest.fixture
+        def checked(gradcheck): gradcheck((square_forward, wrong_backward), [x])
+        def test_square(checked): pass
+        """,
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["gradcheck: 1 gradient in 1 check, 1 wrong, *"])
 
 
 def test_without_the_fixture_there_is_no_summary(pytester: pytest.Pytester) -> None:
