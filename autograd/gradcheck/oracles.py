@@ -114,7 +114,7 @@ def _extrapolate(central: list[_Central]) -> list[Slope]:
             ab, bc = (4 * b.terms - a.terms) / 3, (4 * c.terms - b.terms) / 3
             terms = np.asarray((16 * bc - ab) / 15)
             value = float(terms.sum())
-            error = abs(value - float(bc.sum())) + 4 * c.rounding
+            error = float(np.abs(terms - bc).sum()) + 4 * c.rounding  # by element: in the sum, large errors may cancel
             error = error if np.isfinite(error) else np.inf
             slopes.append(Slope(value, float(np.abs(terms).sum()), error, False, terms))
     return slopes
