@@ -28,6 +28,7 @@ SEARCH = [
 ]  # steps to search where three are not enough: a kink is near, or the function is steep
 NEAR, FAR = 2.0**-21, 2.0**-11  # where slopes to the right and to the left are compared; a bend shrinks like the step
 KINK = 0.01  # how much of it is left at the near step where there is a kink, not a bend, of which 2**-10 is left
+STEEPER = 1.5  # how many times as steep as all others the slope of the smallest step may be
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,17 @@ def differences(line: Line, dy: Array, noise: Array | float = 0.0) -> Slope:
 def search(line: Line, dy: Array, noise: Array | float = 0.0) -> Slope:
     """The best of the extrapolations over a wide range of steps; sees kinks, and steers clear of ones nearby."""
     y = line(0.0)
-    best = min(_extrapolate(_Central.at(line, dy, noise, SEARCH)), key=lambda slope: slope.error)
+    central = _Central.at(line, dy, noise, SEARCH)
+    best = min(_extrapolate(central), key=lambda slope: slope.error)
     (near, near_rounding), (far, _) = _bend(line, dy, y, NEAR), _bend(line, dy, y, FAR)
     smooth = KINK * np.maximum(np.where(np.isfinite(far), far, 0), np.abs(best.terms))
     kink = not np.isfinite(best.error) or bool((near - near_rounding > smooth).any())
+    first, last = (
+        central[0],
+        central[-1],
+    )  # at a jump, or as good as one, the slope of the smallest step is the steepest
+    others = np.maximum(np.abs(first.terms), np.abs(best.terms) + best.error)
+    kink |= bool((np.abs(last.terms) - last.rounding > STEEPER * others).any())
     return replace(best, kink=kink)
 
 

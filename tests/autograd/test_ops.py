@@ -97,9 +97,9 @@ def test_memory_layout_changes_nothing(case: Case, layout: str) -> None:
     def run_laid_out(*arrays: Any) -> Any:
         return case.run([lay_out(x, layout) if is_float(x) else x for x in arrays])
 
-    inputs = [np.array(lay_out(x, layout)) if is_float(x) else x for x in case.make()]
+    inputs = [np.array(lay_out(x, layout), order="C") if is_float(x) else x for x in case.make()]
     y, saved = assert_same(run_laid_out, run, inputs)
-    dy = np.array(lay_out(upstream(y, np.random.default_rng(1)), layout))
+    dy = np.array(lay_out(upstream(y, np.random.default_rng(1)), layout), order="C")
     assert_same(lambda dy: case.backward(lay_out(dy, layout), saved), lambda dy: case.backward(dy, saved), [dy])
 
 

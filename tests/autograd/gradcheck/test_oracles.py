@@ -67,6 +67,7 @@ KINKS = {
     "kink of a smooth curve": lambda x: np.exp(x) + 0.1 * np.maximum(x, 0),
     "jump": lambda x: np.where(x >= 0, 1.0 + x, x),
     "edge of the domain": np.sqrt,
+    "as good as a jump": lambda x: np.tanh(1e10 * x),
 }
 
 
@@ -95,6 +96,13 @@ def test_one_kink_among_many_smooth_outputs_is_seen() -> None:
         return y
 
     assert oracles.search(f, np.ones(100)).kink
+
+
+def test_steps_far_too_large_do_not_cancel() -> None:
+    """Two outputs that jump, but for a slope that only the smallest steps see: their sum hardly changes."""
+    slope = oracles.differences(lambda t: np.tanh(1e4 * t) * np.array([1, -0.999]), np.ones(2))
+    assert slope.value == pytest.approx(10, abs=4 * slope.error)
+    assert slope.error < 0.1
 
 
 def test_large_outputs_that_do_not_depend_on_x_cost_no_digits() -> None:
