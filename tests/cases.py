@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from autograd import Op
-from autograd.gradcheck.subject import is_float, named_inputs
+from autograd.gradcheck.arrays import is_float
+from autograd.gradcheck.subject import named_inputs
 from minillm import GPT  # noqa: F401  # importing it registers the ops of every layer
 
 Inputs = Callable[[np.random.Generator], list[Any]]

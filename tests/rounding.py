@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd.gradcheck.subject import JITTER_ULPS, is_float, jitter, read_only, to_device, to_host
+from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, read_only, to_device, to_host
 from autograd.gradcheck.tolerance import allowed
 
 

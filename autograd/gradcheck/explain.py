@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from autograd.backends import Array
+from autograd.gradcheck.arrays import upstream
 from autograd.gradcheck.compare import Comparison
 from autograd.gradcheck.diagnosis import Evidence, diagnose
-from autograd.gradcheck.subject import upstream
 from autograd.gradcheck.tolerance import SAME_PATTERN
 
 MOST_TERMS = 1 << 22  # elements of the input times elements of the output; a larger input is not diagnosed

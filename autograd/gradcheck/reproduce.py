@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from autograd.gradcheck.subject import Subject, is_float
+from autograd.gradcheck.arrays import is_float
+from autograd.gradcheck.subject import Subject
 from autograd.op import Op
 
 MOST_NUMBERS = 200  # more than these are not fit to paste

@@ -11,6 +11,7 @@ import numpy as np
 
 from autograd import modes
 from autograd.backends import Array
+from autograd.gradcheck.arrays import is_float, jitter, read_only, to_device, to_host
 from autograd.gradcheck.calling import BACKWARD, FORWARD, call, describe
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness
@@ -20,13 +21,8 @@ from autograd.gradcheck.subject import (
     check_number,
     checked_gradient,
     differentiable,
-    is_float,
-    jitter,
     name_of,
     named_inputs,
-    read_only,
-    to_device,
-    to_host,
 )
 from autograd.op import Op
 from autograd.tensor import Node, Tensor, tape

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import autograd.ops
 from autograd import Op, Stream, Tensor, checkpoint, compose, no_grad, observe, use_stream
-from autograd.gradcheck.subject import is_float
+from autograd.gradcheck.arrays import is_float
 from autograd.tensor import tape
 from minillm import GPT, GPTConfig
 

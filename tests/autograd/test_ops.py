@@ -13,8 +13,8 @@ from rounding import assert_same
 
 from autograd import BackendError, Op, Tensor, backends, use_backend
 from autograd.gradcheck import gradcheck
+from autograd.gradcheck.arrays import is_float, read_only, to_device, upstream
 from autograd.gradcheck.strategies import LAYOUTS, lay_out
-from autograd.gradcheck.subject import is_float, read_only, to_device, upstream
 
 REGISTERED = dict(Op.registry)  # as it stands at import: ops that tests make are no business of this table
 DTYPES = ["float64", "float32"]

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from autograd.backends import Array
+from autograd.gradcheck.arrays import upstream
 from autograd.gradcheck.laws.law import Law, unequal_gradients
-from autograd.gradcheck.subject import Subject, Values, upstream
+from autograd.gradcheck.subject import Subject, Values
 
 Count: TypeAlias = Callable[[Values], float]
 

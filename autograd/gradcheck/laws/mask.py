@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from autograd.backends import Array
+from autograd.gradcheck.arrays import upstream
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.laws.law import Law, other_values, place, unequal, unequal_gradients
-from autograd.gradcheck.subject import Subject, Values, upstream
+from autograd.gradcheck.subject import Subject, Values
 
 
 def causal(*names: str, axis: int = 1) -> Law:

@@ -11,8 +11,9 @@ from typing import TypeAlias
 import numpy as np
 
 from autograd.backends import Array
+from autograd.gradcheck.arrays import upstream
 from autograd.gradcheck.laws.law import Gradients, Law, unequal
-from autograd.gradcheck.subject import Subject, Values, upstream
+from autograd.gradcheck.subject import Subject, Values
 from autograd.gradcheck.tolerance import allowed
 
 Axes: TypeAlias = int | tuple[int, ...]
