@@ -6,12 +6,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help train test check parity bench gpu-check clean
+.PHONY: help train test check mutants parity bench gpu-check clean
 
 help:
 	@echo "make train      train a small GPT on the Python standard library's sources, and show what it learned"
-	@echo "make test       run the tests"
+	@echo "make test       run the tests; with many draws: make test ARGS=--hypothesis-profile=ci"
 	@echo "make check      lint, formatting and types"
+	@echo "make mutants    plant gradient bugs one by one and see that the tests notice each"
 	@echo "make parity     compare with PyTorch, which it installs into .venv"
 	@echo "make bench      time a training step beside PyTorch's (PyTorch is optional)"
 	@echo "make gpu-check  check every operation on this machine's GPU, with CuPy"
@@ -27,6 +28,9 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+mutants: .venv/test
+	$(BIN)/minillm check --mutants $(ARGS)
 
 parity: .venv/torch
 	$(BIN)/python -m pytest -q tests/parity tests/minillm/optim $(ARGS)

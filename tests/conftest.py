@@ -1,4 +1,8 @@
-"""Checks that every test gets: no mode may leak from one test into the next."""
+"""Checks that every test gets: no mode may leak from one test into the next. BLAS runs on one thread."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported; the examples' processes inherit it
 
 from collections.abc import Iterator
 

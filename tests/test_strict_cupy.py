@@ -11,6 +11,8 @@ import standin
 from cases import CASES, Case
 
 from autograd import Stream, Tensor, backends, checkpoint, use_backend, use_stream
+from autograd.gradcheck import gradcheck
+from autograd.ops import reduce_max
 from minillm import GPT, GPTConfig
 from minillm.optim import AdamW, clip_scale, global_norm
 from minillm.tokenizer import TOKENIZERS
@@ -125,3 +127,10 @@ def test_a_model_saved_under_one_backend_loads_under_the_other(
         loaded, _ = load_model(path)
         assert backends.name_of(loaded.flat.data) == loaded_under
         np.testing.assert_array_equal(backends.active().to_host(loaded.flat.data), weights)
+
+
+def test_gradcheck_runs_on_the_device(strict_cupy: type[standin.Waits]) -> None:
+    ids, targets = batch()
+    with use_backend("cupy"):
+        gradcheck(GPT(CONFIG), [ids, targets], directions=1)
+        gradcheck(reduce_max, [np.arange(6.0).reshape(2, 3)], {"axis": None})  # y is 0-d, which NumPy makes a scalar

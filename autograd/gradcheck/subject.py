@@ -178,7 +178,7 @@ class Pair(Subject):
         _, saved = self.run(values)
         if rng is not None:
             saved = tuple(jitter(s, rng) for s in saved)
-        dxs = call(self.backward_name, BACKWARD, self._backward, to_device(dy), *saved)
+        dxs = call(self.backward_name, BACKWARD, self._backward, to_device(np.asarray(dy)), *saved)
         check_number(self.backward_name, dxs, list(values))
         return {
             name: checked_gradient(self.backward_name, name, values[name], dx)

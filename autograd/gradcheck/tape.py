@@ -126,7 +126,7 @@ class Recorded(Subject):
                 if rng is not None:
                     node.saved = tuple(jitter(s, rng) for s in node.saved)
             reached = {id(parent) for node in tape(y) for parent in node.parents}
-            y.backward(to_device(dy))
+            y.backward(to_device(np.asarray(dy)))
             found: dict[str, Array] = {}
             for name in self.wrt:
                 leaf = leaves.get(name, self._parameters.get(name))
