@@ -53,8 +53,9 @@ def test_other():
     count_backward(2)
 """
 RUN = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with it ignored
 sys.path.insert(0, str(Path(sys.argv[1])))
 import toy
 from autograd.gradcheck.mutants import mutants_of
