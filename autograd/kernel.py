@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 Function = Callable[..., Any]
 
@@ -24,3 +27,18 @@ class Kernel:
     def on(self, backend: str) -> Function:
         """The function to run on arrays of `backend`."""
         return self.twins.get(backend, self.reference)
+
+    def add(self, backend: str, twin: Function) -> None:
+        """Register a twin. One for "numba" is handed C-contiguous float32 arrays; all others go to the reference."""
+        self.twins[backend] = _guarded(twin, self.reference) if backend == "numba" else twin
+
+
+def _guarded(twin: Function, reference: Function) -> Function:
+    @functools.wraps(twin)
+    def run(*arrays: Any, **attributes: Any) -> Any:
+        for a in arrays:
+            if type(a) is np.ndarray and a.dtype.kind in "fc" and not (a.itemsize == 4 and a.flags.c_contiguous):
+                return reference(*arrays, **attributes)
+        return twin(*arrays, **attributes)
+
+    return run

@@ -41,7 +41,7 @@ class Op:
         def register(twin: Function) -> Function:
             for kernel in (self.forward, self.backward):
                 if twin.__name__.startswith(kernel.reference.__name__):
-                    kernel.twins[backend] = twin
+                    kernel.add(backend, twin)
                     return twin
             raise ValueError(f"{twin.__name__} is no twin of {self.name}: call it {self.name}_forward_{backend} or so")
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 AUTOGRAD = [
     ["modes"],
     ["backends"],
-    ["kernel", "saved", "random"],
+    ["kernel", "saved", "random", "jit", "workspace"],
+    ["compiler"],
     ["tensor"],
     ["op"],
     ["ops"],

@@ -17,7 +17,7 @@ from autograd import modes
 # np.ndarray or cupy.ndarray: both answer NumPy's functions, and cupy may not be installed
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-BACKENDS = ("numpy", "cupy")
+BACKENDS = ("numpy", "numba", "cupy")
 
 
 class BackendError(RuntimeError):

@@ -1,0 +1,119 @@
+"""How kernels of `autograd.jit` become machine code: the one place that imports numba."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+# GNU's OpenMP spins while it waits for work. On a busy machine a kernel of 10 us then takes 20 ms (measured, 4 threads
+# on 4 cores under load). It has to be told before it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import llvmlite.binding  # type: ignore[import-untyped]  # it ships no types
+import numba
+from numba import types
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it ships no types
+
+from autograd import jit
+from autograd.backends import BackendError
+
+_FASTMATH = {"contract", "nsz", "arcp", "reassoc", "afn"}  # scores are masked with -inf: no "nnan", no "ninf"
+_OPTIONS: dict[str, Any] = {
+    "fastmath": _FASTMATH,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "nogil": True,
+    "cache": True,
+}
+_TYPES = {
+    **{f"In{n}": types.Array(types.float32, n, "C", readonly=True) for n in range(1, 5)},
+    **{f"Out{n}": types.Array(types.float32, n, "C") for n in range(1, 5)},
+    "Ids1": types.Array(types.int64, 1, "C", readonly=True),
+    "Int": types.int64,
+    "Float": types.float32,
+    "Bool": types.boolean,
+    "None": types.void,
+}
+_NAMES = {"scipy_cblas_sgemm64_": 64, "cblas_sgemm64_": 64, "cblas_sgemm": 32}  # by library; bits of an integer
+
+
+def compile(kernel: jit.Compiled) -> Callable[..., Any]:
+    """The dispatcher of a kernel, for the signature that its annotations give."""
+    function = kernel.python
+    scope = {**function.__globals__}
+    for name in function.__code__.co_names:  # what it calls by name
+        value = scope.get(name)
+        if isinstance(value, jit.Compiled):
+            scope[name] = value.machine()
+        elif value is jit.prange:
+            scope[name] = numba.prange
+        elif value is jit.gemm:
+            scope[name] = _gemm
+    copy = FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    dispatcher: Callable[..., Any]
+    if kernel.inline:
+        dispatcher = numba.njit(**_OPTIONS)(copy)
+        return dispatcher
+    arguments = [_TYPES[str(a)] for name, a in function.__annotations__.items() if name != "return"]
+    signature = _TYPES[str(function.__annotations__["return"])](*arguments)
+    dispatcher = numba.njit([signature], parallel=kernel.parallel, **_OPTIONS)(copy)
+    return dispatcher
+
+
+def _sgemm() -> tuple[int, int]:
+    """Address of CBLAS's sgemm in the BLAS that NumPy has loaded, and the bits of its integers.
+
+    Raises:
+        BackendError: there is none that is known.
+    """
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            loaded = ctypes.CDLL(library["filepath"])
+            for name, bits in _NAMES.items():
+                if hasattr(loaded, name):
+                    address = ctypes.cast(getattr(loaded, name), ctypes.c_void_p).value
+                    assert address is not None
+                    return address, bits
+    raise BackendError(
+        "backend 'numba' needs a BLAS with cblas_sgemm, and NumPy's has none: install NumPy from PyPI, "
+        "or use the backend 'numpy'"
+    )
+
+
+_ADDRESS, _BITS = _sgemm()
+# by name, since an address in the code could not be kept on disk
+llvmlite.binding.add_symbol("autograd_sgemm", _ADDRESS)
+_int: Any = types.int64 if _BITS == 64 else types.int32
+_f: Any
+_i: Any
+_p: Any
+_f, _i, _p = types.float32, types.int32, types.uintp
+_external: Any = types.ExternalFunction(
+    "autograd_sgemm", types.void(_i, _i, _i, _int, _int, _int, _f, _p, _int, _p, _int, _f, _p, _int)
+)
+_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
+
+
+@numba.njit(**_OPTIONS)
+def _gemm(alpha, a, trans_a, b, trans_b, beta, c):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    k = a.shape[0] if trans_a else a.shape[1]
+    _external(
+        _ROW_MAJOR,
+        _TRANSPOSED if trans_a else _PLAIN,
+        _TRANSPOSED if trans_b else _PLAIN,
+        c.shape[0],
+        c.shape[1],
+        k,
+        alpha,
+        a.ctypes.data,
+        a.strides[0] // 4,
+        b.ctypes.data,
+        b.strides[0] // 4,
+        beta,
+        c.ctypes.data,
+        c.strides[0] // 4,
+    )
