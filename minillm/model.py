@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograd import Tensor, backends
+from autograd import Tensor, backends, modes
 from autograd.backends import Array
 from minillm.config import GPTConfig
 from minillm.errors import UserError
+from minillm.kv_cache import KVCache
 from minillm.layers import CausalSelfAttention, Dropout, Embedding, FeedForward, LayerNorm, Linear
+from minillm.layers.attention import LayerCache
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
 from minillm.layers.linear import linear
 from minillm.module import Module
@@ -54,8 +56,9 @@ class Block(Module):
         )
         self.dropout = Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, mask: Array | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
-        x = x + self.dropout(self.attn(self.ln1(x), mask))
+    def __call__(self, x: Tensor, mask: Array | None = None, cache: LayerCache | None = None) -> Tensor:
+        """x (B, T, C) -> (B, T, C)."""
+        x = x + self.dropout(self.attn(self.ln1(x), mask, cache))
         return x + self.dropout(self.mlp(self.ln2(x)))
 
 
@@ -90,6 +93,7 @@ class GPT(Module):
         *,
         mask: Array | None = None,
         weights: Array | None = None,
+        cache: KVCache | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Logits (B, T, V) for the token after each position, and the loss if there are targets.
 
@@ -99,19 +103,28 @@ class GPT(Module):
             mask: booleans (B, T), False for padding, which no position attends to; or (B, T, T), True where the
                 position of axis 1 may attend to that of axis 2, such as within one of several packed documents.
             weights: (B, T), weight of each target in the mean.
+            cache: what the model has seen of these rows before: `ids` and `mask` are then of the tokens that follow,
+                and the cache holds them too afterwards. For inference: under `no_grad()`, with dropout off.
 
         Raises:
-            UserError: an id out of range, more positions than the context, or an array of a wrong shape or dtype.
+            UserError: an id out of range, more positions than the context, or an array of a wrong shape or dtype; a
+                cache of another model or batch, or while recording or dropping.
         """
         self._check(ids, targets, mask)
+        if cache is not None:
+            self._check_inference()
+            cache.check(self.config, ids, mask)
         ids, targets, mask, weights = (self._to_device(a) for a in (ids, targets, mask, weights))
-        T = ids.shape[1]
-        positions = np.arange(T, like=self.flat.data)  # (T,)
+        T, start = ids.shape[1], 0 if cache is None else cache.length
+        positions = np.arange(start, start + T, like=self.flat.data)  # (T,)
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))  # (B, T, C)
-        for block in self.blocks:
-            x = block(x, mask)  # (B, T, C)
+        mask = mask if cache is None else cache.mask(mask, T)  # with a cache (B, start + T)
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask) if cache is None else block(x, mask, cache.layer(i))  # (B, T, C)
         x = self.ln_f(x)  # (B, T, C)
         logits = self.head(x) if self.head else linear(x, self.token_embedding.weight)  # (B, T, V)
+        if cache is not None:
+            cache.length += T  # at the end: a call that fails has not been
         return logits, None if targets is None else cross_entropy(logits, targets, weights)
 
     def zero_grad(self) -> None:
@@ -123,6 +136,12 @@ class GPT(Module):
         if isinstance(array, np.ndarray):
             return backends.backend_of(self.flat.data).to_device(array)
         return array  # type: ignore[return-value]  # None stays None
+
+    def _check_inference(self) -> None:
+        if modes.recording.get() or (self.training and self.config.dropout):
+            raise UserError(
+                "a KV cache is for inference: call the model under `no_grad()`, after `eval()` if it has dropout"
+            )
 
     def _check(self, ids: Array, targets: Array | None, mask: Array | None) -> None:
         if ids.ndim != 2:

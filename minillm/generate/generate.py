@@ -1,4 +1,7 @@
-"""Generation: draw a token, append it, ask the model again. Every step runs the whole context through the model."""
+"""Generation: draw a token, append it, ask the model again.
+
+The prompt runs through the model in one go, then each new token by itself, with a key-value cache of those before it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from numpy.typing import ArrayLike
 from autograd import no_grad
 from minillm.errors import UserError
 from minillm.generate.sampling import Sampling
+from minillm.kv_cache import KVCache
 from minillm.model import GPT
 from minillm.module import Module
 from minillm.tokenizer import Tokenizer
@@ -30,7 +34,11 @@ def generate(
     """Yield token ids that continue `ids`, each as soon as it is drawn.
 
     The model sees the last `context_length` tokens, without dropout and without recording; between two tokens it is
-    in the mode that it was in.
+    in the mode that it was in. Its weights must stay as they are until the last token.
+
+    When the context is full it slides. Every token then moves to an earlier position, which changes all keys and
+    values, so from there on each step runs the whole context, without the cache: slower, by a factor near
+    `context_length`.
 
     Args:
         ids: integers (n,), the prompt, at least one.
@@ -56,16 +64,22 @@ def generate(
 def _draw_tokens(
     model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, rng: np.random.Generator, stop: int | None
 ) -> Iterator[int]:
+    T_max = model.config.context_length
+    modules = [module for _, module in model.named_modules()]
+    cache: KVCache | None = KVCache(model.config, 1, like=model.flat.data)
+    context = new = context[-T_max:]  # (T,)
     for _ in range(max_new_tokens):
-        context = context[-model.config.context_length :]  # (T,)
-        with no_grad(), _evaluating(model):  # not around the yield: the caller would run in these modes too
-            logits, _ = model(context[None])  # (1, T, V)
+        with no_grad(), _evaluating(modules):  # not around the yield: the caller would run in these modes too
+            logits, _ = model(new[None], cache=cache)  # (1, T, V)
             row = logits[0, -1].numpy()  # (V,), all that leaves the device
         token = sampling.draw(row, rng)
         if token == stop:
             return
         yield token
-        context = np.append(context, token)
+        if len(context) == T_max:
+            cache = None
+        context = np.append(context, token)[-T_max:]  # (T,)
+        new = context if cache is None else context[-1:]  # (T,) or (1,)
 
 
 def generate_text(
@@ -123,12 +137,13 @@ def _start(tokenizer: Tokenizer) -> ArrayLike:
 
 
 @contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
+def _evaluating(modules: list[Module]) -> Iterator[None]:
     """Dropout off inside the block, and then as it was in each layer."""
-    modules = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
+    before = [module.training for module in modules]
+    for module in modules:
+        module.training = False
     try:
         yield
     finally:
-        for module, training in modules:
+        for module, training in zip(modules, before, strict=True):
             module.training = training

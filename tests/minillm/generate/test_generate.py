@@ -11,6 +11,8 @@ from autograd import Tensor, modes
 from minillm import GPT, GPTConfig, UserError
 from minillm.generate import generate, generate_text
 from minillm.generate.generate import until
+from minillm.generate.sampling import Sampling
+from minillm.kv_cache import KVCache
 from minillm.module import Module
 from minillm.tokenizer import ByteTokenizer, CharTokenizer
 
@@ -23,26 +25,44 @@ def model() -> GPT:
 
 
 class Successor(Module):
-    """The token after t is t + 1, modulo V, with certainty; notes every context it is given."""
+    """The token after t is t + 1, modulo V, with certainty; notes what it is given."""
 
     def __init__(self, vocab_size: int = 256, context_length: int = 4) -> None:
-        self.config = SimpleNamespace(vocab_size=vocab_size, context_length=context_length)
+        self.config = GPTConfig(vocab_size, context_length, n_layer=1, n_head=1, d_model=1)
+        self.flat = SimpleNamespace(data=np.zeros(0))
         self.contexts: list[list[int]] = []
 
-    def __call__(self, ids: np.ndarray) -> tuple[Tensor, None]:
+    def __call__(self, ids: np.ndarray, cache: KVCache | None) -> tuple[Tensor, None]:
         self.contexts.append(ids[0].tolist())
+        if cache is not None:
+            cache.length += ids.shape[1]
         return Tensor(np.log(np.eye(self.config.vocab_size)[(ids + 1) % self.config.vocab_size] + 1e-30)), None
 
 
-def test_greedy_is_the_argmax_of_the_last_position(model: GPT) -> None:
-    tokens = list(generate(model, [1, 2], 6, temperature=0))
+def generate_uncached(model: GPT, ids: list[int], n: int, sampling: Sampling, seed: int) -> list[int]:
+    """What `generate` has to give: the whole context through the model for every token."""
+    rng = np.random.default_rng(seed)
     model.eval()
-    ids = [1, 2]
-    for token in tokens:
-        logits, _ = model(np.array([ids[-CONFIG.context_length :]]))
-        assert token == logits.numpy()[0, -1].argmax()
-        ids.append(token)
-    assert len(ids) == 8
+    for _ in range(n):
+        logits, _ = model(np.array([ids[-model.config.context_length :]]))
+        ids = [*ids, sampling.draw(logits.numpy()[0, -1], rng)]
+    return ids[-n:]
+
+
+@given(st.lists(st.integers(0, 15), min_size=1, max_size=7), st.sampled_from([0, 0.5, 1, 3]), st.integers(0, 99))
+def test_tokens_are_those_of_the_whole_context_before_and_after_it_is_full(
+    prompt: list[int], temperature: float, seed: int
+) -> None:
+    model = GPT(CONFIG, seed=seed)
+    model.flat.data *= 10  # far from a uniform guess, so that the context decides
+    expected = generate_uncached(model, prompt, 9, Sampling(temperature), seed)
+    assert list(generate(model, prompt, 9, temperature=temperature, seed=seed)) == expected
+
+
+def test_the_prompt_runs_in_one_go_then_each_token_alone_until_the_context_is_full() -> None:
+    model = Successor(context_length=5)
+    assert list(generate(model, [1, 2], 6)) == [3, 4, 5, 6, 7, 8]  # type: ignore[arg-type]
+    assert model.contexts == [[1, 2], [3], [4], [5], [2, 3, 4, 5, 6], [3, 4, 5, 6, 7]]
 
 
 def test_the_context_is_cropped_to_the_last_tokens() -> None:
@@ -92,13 +112,13 @@ def test_modes_are_as_before_between_tokens_and_after(model: GPT) -> None:
 def test_the_model_runs_without_recording_and_without_dropout(model: GPT) -> None:
     seen = []
 
-    def spy(ids: np.ndarray) -> tuple[Tensor, None]:
-        logits, _ = GPT.__call__(model, ids)
+    def spy(ids: np.ndarray, cache: KVCache | None) -> tuple[Tensor, None]:
+        logits, _ = GPT.__call__(model, ids, cache=cache)
         seen.append((logits.requires_grad, {module.training for _, module in model.named_modules()}))
         return logits, None
 
-    proxy = type("Spy", (Module,), {"__call__": lambda _, ids: spy(ids)})()
-    proxy.model, proxy.config = model, model.config
+    proxy = type("Spy", (Module,), {"__call__": lambda _, ids, cache: spy(ids, cache)})()
+    proxy.model, proxy.config, proxy.flat = model, model.config, model.flat
     list(generate(proxy, [1], 2))
     assert seen == [(False, {False})] * 2
 
@@ -128,8 +148,7 @@ def test_mistakes_are_refused_at_the_call(model: GPT, ids: list, options: dict, 
 def test_text_streams_whole_characters() -> None:
     text = "".join(generate_text(Successor(), ByteTokenizer(), "a", 5))  # type: ignore[arg-type]
     assert text == "bcdef"
-    model = Successor()
-    model.config.context_length = 9
+    model = Successor(context_length=9)
     # 0xC2 0xC3 ... is no UTF-8: each is replaced, and none is held back for ever
     assert "".join(generate_text(model, ByteTokenizer(), "\u00c1", 2)) == "��"  # type: ignore[arg-type]
 
@@ -140,7 +159,7 @@ def test_an_empty_prompt_starts_from_a_newline_or_token_zero() -> None:
     assert model.contexts == [[10]]
     model = Successor(vocab_size=3)
     assert list(generate_text(model, CharTokenizer("abc"), "", 2)) == ["b", "c"]  # type: ignore[arg-type]
-    assert model.contexts == [[0], [0, 1]]
+    assert model.contexts == [[0], [1]]
 
 
 def test_a_character_the_tokenizer_does_not_know_is_reported() -> None:
