@@ -28,6 +28,10 @@ class Kernel:
         """The function to run on arrays of `backend`."""
         return self.twins.get(backend, self.reference)
 
+    def has_twin(self, backend: str, *arrays: Any) -> bool:
+        """Whether a twin runs on these arrays of `backend`, and not the reference."""
+        return backend in self.twins and (backend != "numba" or _compiled_for(arrays))
+
     def add(self, backend: str, twin: Function) -> None:
         """Register a twin. One for "numba" is handed C-contiguous float32 arrays; all others go to the reference."""
         self.twins[backend] = _guarded(twin, self.reference) if backend == "numba" else twin
@@ -36,9 +40,14 @@ class Kernel:
 def _guarded(twin: Function, reference: Function) -> Function:
     @functools.wraps(twin)
     def run(*arrays: Any, **attributes: Any) -> Any:
-        for a in arrays:
-            if type(a) is np.ndarray and a.dtype.kind in "fc" and not (a.itemsize == 4 and a.flags.c_contiguous):
-                return reference(*arrays, **attributes)
-        return twin(*arrays, **attributes)
+        return (twin if _compiled_for(arrays) else reference)(*arrays, **attributes)
 
     return run
+
+
+def _compiled_for(arrays: tuple[Any, ...]) -> bool:
+    """Whether all floating-point arrays are C-contiguous float32, which is what kernels are compiled for."""
+    for a in arrays:
+        if type(a) is np.ndarray and a.dtype.kind in "fc" and not (a.itemsize == 4 and a.flags.c_contiguous):
+            return False
+    return True

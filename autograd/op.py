@@ -55,6 +55,17 @@ class Op:
         self.composed = function
         return function
 
+    def has_twin(self, *inputs: Any) -> bool:
+        """Whether a call with these inputs would run a fast twin of the forward.
+
+        A fused op asks: where it has none, its parts run instead, and so they do for an observer and inside
+        `compose()`, who are to see each of them.
+        """
+        if modes.observer.get() is not None or modes.composed.get():
+            return False
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        return self.forward.has_twin(backends.name_of(*arrays), *arrays)
+
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
         """Run the forward on the arrays of `inputs` and record a Node if one of them requires a gradient."""
         if self.composed is not None and modes.composed.get():
