@@ -22,6 +22,7 @@ from autograd import Op, Tensor
 from autograd.backends import Array, name_of
 from autograd.kernel import Kernel
 from autograd.ops import softmax, where
+from autograd.ops.reduce import softmax_forward
 from autograd.random import current_stream
 from minillm.layers.dropout import keep_mask
 from minillm.layers.linear import Linear
@@ -147,10 +148,13 @@ def attention_cached(
     values[:, :, length:end] = new_values
     k, v = keys[:, :, :end], values[:, :, :end]  # each (B, H, end, D)
     scores = (q * (1 / D**0.5)) @ k.swapaxes(-1, -2)  # (B, H, T, end)
-    allowed = np.tri(T, end, length, dtype=bool, like=qkv)  # (T, end)
-    if mask is not None:
-        allowed = allowed & mask[:, None, None]  # (B, 1, T, end)
-    probs = masked_softmax(scores, allowed)  # (B, H, T, end)
+    if T == 1 and mask is None:  # the last position sees all
+        probs = softmax_forward(scores)[0]  # (B, H, 1, end)
+    else:
+        allowed = np.tri(T, end, length, dtype=bool, like=qkv)  # (T, end)
+        if mask is not None:
+            allowed = allowed & mask[:, None, None]  # (B, 1, T, end)
+        probs = masked_softmax(scores, allowed)  # (B, H, T, end)
     return (probs @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
 
 

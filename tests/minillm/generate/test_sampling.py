@@ -102,6 +102,13 @@ def test_top_k_leaves_exactly_k_tokens_even_among_equals(logits: np.ndarray, k: 
     assert logits[probs > 0].min() >= logits[probs == 0].max(initial=-np.inf)
 
 
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12), st.integers(1, 12))
+def test_of_equal_tokens_those_of_lower_ids_are_kept(values: list[int], k: int) -> None:
+    kept = keep_likeliest(np.array(values, float), k)
+    order = sorted(range(len(values)), key=lambda i: (-values[i], i))
+    assert set(np.flatnonzero(np.isfinite(kept))) == set(order[:k])
+
+
 def test_extremes_do_not_overflow() -> None:
     with np.errstate(all="raise"):
         np.testing.assert_array_equal(
