@@ -14,7 +14,7 @@ help:
 	@echo "make check      lint, formatting and types"
 	@echo "make mutants    plant gradient bugs one by one and see that the tests notice each"
 	@echo "make parity     compare with PyTorch, which it installs into .venv"
-	@echo "make bench      time a training step beside PyTorch's (PyTorch is optional)"
+	@echo "make bench      time training and decoding beside PyTorch and transformers (both optional)"
 	@echo "make gpu-check  check every operation on this machine's GPU, with CuPy"
 	@echo "ARGS='...' is handed to the program: make train ARGS='--steps 500'"
 
@@ -36,7 +36,7 @@ parity: .venv/torch
 	$(BIN)/python -m pytest -q tests/parity tests/minillm/optim $(ARGS)
 
 bench: .venv/test
-	$(BIN)/python -m benchmarks.bench_step $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 gpu-check: .venv/test .venv/gpu
 	$(BIN)/python -m benchmarks.gpu_check $(ARGS)

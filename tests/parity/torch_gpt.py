@@ -6,11 +6,14 @@ for the numbers in it, and shares no code with the model.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minillm import GPT, GPTConfig
+if TYPE_CHECKING:  # benchmarks use it in a process that imports no minillm
+    from minillm import GPT, GPTConfig
 
 ACTIVATIONS = {"relu": nn.ReLU(), "gelu": nn.GELU(), "gelu_tanh": nn.GELU(approximate="tanh")}
 
