@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it 
 from autograd import jit
 from autograd.backends import BackendError
 
-_FASTMATH = {"contract", "nsz", "arcp", "reassoc", "afn"}  # scores are masked with -inf: no "nnan", no "ninf"
+# -inf and NaN keep their meaning, since scores are masked with -inf; all else may be reordered and contracted
+_FASTMATH = {"contract", "nsz", "arcp", "reassoc", "afn"}
 _OPTIONS: dict[str, Any] = {
     "fastmath": _FASTMATH,
     "error_model": "numpy",
@@ -28,9 +29,10 @@ _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "cache": True,
 }
-_TYPES = {
+_TYPES: dict[str, Any] = {
     **{f"In{n}": types.Array(types.float32, n, "C", readonly=True) for n in range(1, 5)},
     **{f"Out{n}": types.Array(types.float32, n, "C") for n in range(1, 5)},
+    "OutDouble1": types.Array(types.float64, 1, "C"),
     "Ids1": types.Array(types.int64, 1, "C", readonly=True),
     "Int": types.int64,
     "Float": types.float32,

@@ -18,6 +18,9 @@ import numpy as np
 
 from autograd import backends
 from autograd.backends import Array
+from autograd.backends.numba import threads
+from autograd.jit import In1, Int, Out1, jit, prange, share
+from autograd.kernel import Kernel
 from minillm.errors import UserError
 from minillm.module import Module, Parameter, Role
 from minillm.optim.chunks import chunks
@@ -59,6 +62,51 @@ def adamw_update(
         vi += (1 - beta2) * gi * gi
         pi *= 1 - lr * weight_decay
         pi -= step_size * mi / (np.sqrt(vi) * vhat_scale + eps)
+
+
+def adamw_update_numba(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+    grad_scale: float = 1.0,
+) -> None:
+    step_size = lr / (1 - beta1**step)
+    vhat_scale = 1 / (1 - beta2**step) ** 0.5
+    kept = 1 - lr * weight_decay  # of p
+    rates = np.array([grad_scale, 1 - beta1, beta2, 1 - beta2, kept, step_size, vhat_scale, eps], np.float32)
+    _update(p, g, m, v, rates, threads())
+
+
+@jit(inline=True)
+def update_elements(p, g, m, v, rates):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    grad_scale, new_m, beta2, new_v = rates[0], rates[1], rates[2], rates[3]
+    kept, step_size, vhat_scale, eps = rates[4], rates[5], rates[6], rates[7]
+    for i in range(p.shape[0]):
+        gi = g[i] * grad_scale
+        mi = m[i] + new_m * (gi - m[i])
+        vi = beta2 * v[i] + new_v * gi * gi
+        p[i] = kept * p[i] - step_size * mi / (np.sqrt(vi) * vhat_scale + eps)
+        m[i] = mi
+        v[i] = vi
+
+
+@jit(parallel=True)
+def _update(p: Out1, g: In1, m: Out1, v: Out1, rates: In1, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, p.shape[0])
+        update_elements(p[first:last], g[first:last], m[first:last], v[first:last], rates)
+
+
+update = Kernel(adamw_update)
+update.add("numba", adamw_update_numba)
 
 
 class _Run:
@@ -135,7 +183,7 @@ class AdamW:
         for run in self._runs:
             grad = run.grad
             if grad is not None:
-                adamw_update(
+                update.on(backends.name_of(grad))(
                     run.data,
                     grad,
                     run.m,

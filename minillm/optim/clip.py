@@ -9,7 +9,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from autograd import backends
 from autograd.backends import Array
+from autograd.backends.numba import threads
+from autograd.jit import In1, Int, OutDouble1, jit, prange, share
+from autograd.kernel import Kernel
 from minillm.optim.chunks import chunks
 
 
@@ -18,14 +22,46 @@ def global_norm(grads: Iterable[Array]) -> Array:
 
     In float32 the squares would overflow from 1.8e19 on, and a long sum lose digits.
     """
-    total = None
+    total = np.float64(0)
     for g in grads:
-        for part in chunks(len(g), like=g):
-            wide = g[part].astype(np.float64)  # (chunk,)
-            square = np.dot(wide, wide)  # ()
-            total = square if total is None else total + square
-    norm: Array = np.sqrt(np.float64(0) if total is None else total)
+        total = total + squares.on(backends.name_of(g))(g)
+    norm: Array = np.sqrt(total)
     return norm
+
+
+def sum_of_squares(g: Array) -> Array:
+    """The sum () of the squares of g (n,), in float64."""
+    total = np.float64(0)
+    for part in chunks(len(g), like=g):
+        wide = g[part].astype(np.float64)  # (chunk,)
+        total = total + np.dot(wide, wide)  # ()
+    return total  # type: ignore[return-value]  # a number of NumPy's, or an array of the device
+
+
+def sum_of_squares_numba(g: Array) -> Array:
+    parts = np.empty(threads())  # of each thread's share
+    _squares(g, parts, len(parts))
+    total: Array = parts.sum()
+    return total
+
+
+@jit(inline=True)
+def squares_of(g):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    total = np.float64(0)
+    for i in range(g.shape[0]):
+        total += np.float64(g[i]) * np.float64(g[i])
+    return total
+
+
+@jit(parallel=True)
+def _squares(g: In1, parts: OutDouble1, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, g.shape[0])
+        parts[t] = squares_of(g[first:last])
+
+
+squares = Kernel(sum_of_squares)
+squares.add("numba", sum_of_squares_numba)
 
 
 def clip_scale(norm: float, max_norm: float) -> float:

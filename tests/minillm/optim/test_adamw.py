@@ -107,7 +107,7 @@ def test_decay_reaches_linear_weights_only_unless_told() -> None:
 
 def test_neighbours_are_updated_as_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    monkeypatch.setattr(adamw_module, "adamw_update", lambda p, *_, **__: sizes.append(len(p)))
+    monkeypatch.setattr(adamw_module.update, "reference", lambda p, *_, **__: sizes.append(len(p)))
     model = tiny()
     AdamW(model).step()
     assert len(sizes) == 2
