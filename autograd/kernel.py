@@ -47,7 +47,5 @@ def _guarded(twin: Function, reference: Function) -> Function:
 
 def _compiled_for(arrays: tuple[Any, ...]) -> bool:
     """Whether all floating-point arrays are C-contiguous float32, which is what kernels are compiled for."""
-    for a in arrays:
-        if type(a) is np.ndarray and a.dtype.kind in "fc" and not (a.itemsize == 4 and a.flags.c_contiguous):
-            return False
-    return True
+    floats = (a for a in arrays if isinstance(a, (np.ndarray, np.generic)) and a.dtype.kind in "fc")
+    return all(a.itemsize == 4 and a.flags.c_contiguous for a in floats)

@@ -98,6 +98,7 @@ BROADCASTS = {
     "row": ((2, 3), (3,)),
     "both": ((2, 1, 3), (4, 1)),
     "0-d": ((), (2, 1)),
+    "both 0-d": ((), ()),
     "length 1": ((1, 1), (1,)),
     "new axis of length 1": ((1, 2, 3), (1, 3)),
 }
@@ -113,6 +114,7 @@ CASES = [
         Case(op, "number first", before(2.5, away_from_zero((3, 1))))
         for op in ("add", "subtract", "multiply", "divide")
     ),
+    *(Case(op, "0-d and number", then(away_from_zero(()), 2.5)) for op in ("add", "subtract", "multiply", "divide")),
     *(Case(op, "plain", normal((2, 1, 3))) for op in ("negative", "exp", "tanh", "gelu", "gelu_tanh", "softmax")),
     *(Case(op, "0-d", normal(())) for op in ("negative", "exp", "tanh", "erf", "gelu", "gelu_tanh")),
     *(Case(op, "plain", positive((3, 2))) for op in ("log", "sqrt")),

@@ -6,10 +6,14 @@ dweight[v] = sum of dy[i] over all i with ids[i] = v         rows of equal ids a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from autograd import Op, Tensor
+from autograd import Op, Tensor, workspace
 from autograd.backends import Array, backend_of
+from autograd.backends.numba import threads
+from autograd.jit import Ids1, In2, Int, Out2, jit, prange, share
 from minillm.module import Dtype, Module, Parameter
 
 
@@ -29,6 +33,55 @@ embedding = Op(embedding_forward, embedding_backward)
 @embedding.composition
 def embedding_composed(ids: Array, weight: Tensor) -> Tensor:
     return weight[ids]  # (..., C)
+
+
+@embedding.fast("numba")
+def embedding_forward_numba(ids: Array, weight: Array) -> Any:
+    if _out_of_range(ids, len(weight)):
+        return embedding_forward(ids, weight)
+    y = workspace.empty((*ids.shape, weight.shape[1]))
+    _forward(_flat(ids), weight, y.reshape(-1, weight.shape[1]), threads())
+    return y, (ids, weight.shape[0])
+
+
+@embedding.fast("numba")
+def embedding_backward_numba(dy: Array, ids: Array, vocab_size: int) -> tuple[None, Array]:
+    if _out_of_range(ids, vocab_size):
+        return embedding_backward(dy, ids, vocab_size)
+    C = dy.shape[-1]
+    dweight = workspace.empty((vocab_size, C))
+    _backward(dy.reshape(-1, C), _flat(ids), dweight, threads())
+    return None, dweight
+
+
+def _out_of_range(ids: Array, n: int) -> bool:
+    """Kernels trust the ids; with these NumPy counts from the end of the table, or raises IndexError."""
+    return bool(ids.size) and not 0 <= ids.min() <= ids.max() < n
+
+
+def _flat(ids: Array) -> Array:
+    return np.ascontiguousarray(ids.reshape(-1), np.int64)
+
+
+@jit(parallel=True)
+def _forward(ids: Ids1, weight: In2, y: Out2, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, ids.shape[0])
+        for i in range(first, last):
+            y[i] = weight[ids[i]]
+
+
+@jit(parallel=True)
+def _backward(dy: In2, ids: Ids1, dweight: Out2, n_threads: Int) -> None:
+    for t in prange(n_threads):  # each takes some columns of all rows: equal work, and the order of the ids for each
+        first, last = share(t, n_threads, dy.shape[1])
+        own_dy, own_dweight = dy[:, first:last], dweight[:, first:last]
+        for v in range(own_dweight.shape[0]):
+            own_dweight[v] = 0
+        for i in range(own_dy.shape[0]):
+            row = own_dweight[ids[i]]
+            for j in range(row.shape[0]):
+                row[j] += own_dy[i, j]
 
 
 class Embedding(Module):

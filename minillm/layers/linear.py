@@ -6,10 +6,14 @@ dx = dy @ weight      dweight = dy^T @ x      dbias = sum_rows dy
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from autograd import Op, Tensor
+from autograd import Op, Tensor, workspace
 from autograd.backends import Array
+from autograd.backends.numba import threads
+from autograd.jit import In1, In2, Int, Out1, Out2, gemm, jit, prange, share
 from minillm.module import Dtype, Module, Parameter
 
 
@@ -39,6 +43,64 @@ linear = Op(linear_forward, linear_backward)
 def linear_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     y = x @ weight.transpose()  # (..., out)
     return y if bias is None else y + bias
+
+
+@linear.fast("numba")
+def linear_forward_numba(x: Array, weight: Array, bias: Array | None = None) -> Any:
+    d_out, d_in = weight.shape
+    y = workspace.empty((*x.shape[:-1], d_out))
+    shift = np.zeros(d_out, x.dtype) if bias is None else bias
+    _forward(x.reshape(-1, d_in), weight, shift, y.reshape(-1, d_out), threads())
+    return y, (x, weight, bias)
+
+
+@linear.fast("numba")
+def linear_backward_numba(dy: Array, x: Array, weight: Array, bias: Array | None) -> tuple[Array, Array, Array | None]:
+    d_out, d_in = weight.shape
+    dx, dweight, dbias = workspace.empty(x.shape), workspace.empty(weight.shape), np.empty(d_out, x.dtype)
+    _backward(dy.reshape(-1, d_out), x.reshape(-1, d_in), weight, dx.reshape(-1, d_in), dweight, dbias, threads())
+    return dx, dweight, None if bias is None else dbias
+
+
+@jit(inline=True)
+def add_to_rows(y, bias):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    """bias (C,) is added to each row of y (N, C)."""
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            y[i, j] += bias[j]
+
+
+@jit(inline=True)
+def sum_of_rows(x, total):  # type: ignore[no-untyped-def]
+    """total (C,) is set to the sum of the rows of x (N, C)."""
+    total[:] = 0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            total[j] += x[i, j]
+
+
+@jit(inline=True)
+def linear_backward_parameters(dy, x, dweight, dbias, turn, n_turns):  # type: ignore[no-untyped-def]
+    """The rows of dweight (out, in) and the elements of dbias (out,) that fall to one of n_turns turns."""
+    first, last = share(turn, n_turns, dweight.shape[0])
+    gemm(1, dy[:, first:last], True, x, False, 0, dweight[first:last])
+    sum_of_rows(dy[:, first:last], dbias[first:last])
+
+
+@jit(parallel=True)
+def _forward(x: In2, weight: In2, bias: In1, y: Out2, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, x.shape[0])
+        gemm(1, x[first:last], False, weight, True, 0, y[first:last])
+        add_to_rows(y[first:last], bias)
+
+
+@jit(parallel=True)
+def _backward(dy: In2, x: In2, weight: In2, dx: Out2, dweight: Out2, dbias: Out1, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, x.shape[0])
+        gemm(1, dy[first:last], False, weight, False, 0, dx[first:last])
+        linear_backward_parameters(dy, x, dweight, dbias, t, n_threads)
 
 
 class Linear(Module):

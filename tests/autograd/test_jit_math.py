@@ -1,0 +1,64 @@
+"""Functions for kernels against NumPy's in float64, in units in the last place (ulps) of float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from autograd.backends import Array
+from autograd.jit import In1, Out1, jit
+from autograd.jit_math import exp, tanh
+
+pytest.importorskip("numba")
+
+
+@jit()
+def exp_kernel(x: In1, y: Out1) -> None:
+    for i in range(x.shape[0]):
+        y[i] = exp(x[i])
+
+
+@jit()
+def tanh_kernel(x: In1, y: Out1) -> None:
+    for i in range(x.shape[0]):
+        y[i] = tanh(x[i])
+
+
+def run(kernel: Callable[[Array, Array], None], x: Array) -> Array:
+    y = np.empty_like(x)
+    kernel(x, y)
+    return y
+
+
+def ulps(y: Array, exact: Array) -> Array:
+    error: Array = np.abs(y - exact) / np.spacing(np.abs(exact).astype("float32"))
+    return error
+
+
+def test_exp_is_right_to_two_ulps_over_its_whole_range() -> None:
+    small = np.geomspace(1e-30, 1, 10_001)
+    x = np.concatenate([np.linspace(-87.3, 88.37, 100_001), small, -small]).astype("float32")
+    assert ulps(run(exp_kernel, x), np.exp(x.astype(float))).max() < 2
+
+
+def test_exp_beyond_its_range() -> None:
+    x = np.array([-np.inf, -1e38, -90, -87.7, 0, 88.4, 100, np.inf], "float32")
+    np.testing.assert_array_equal(run(exp_kernel, x), [0, 0, 0, 0, 1, np.inf, np.inf, np.inf])
+
+
+def test_tanh_is_right_to_four_ulps_for_numbers_of_any_size() -> None:
+    positive = np.concatenate([np.linspace(0, 12, 50_001), np.geomspace(1e-30, 1e30, 10_001)])
+    x = np.concatenate([positive, -positive]).astype("float32")
+    assert ulps(run(tanh_kernel, x), np.tanh(x.astype(float))).max() < 4
+
+
+def test_tanh_at_the_ends() -> None:
+    np.testing.assert_array_equal(run(tanh_kernel, np.array([-np.inf, 0, np.inf], "float32")), [-1, 0, 1])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # said when kernels run as Python
+def test_nan_stays_nan() -> None:
+    x = np.array([np.nan], "float32")
+    assert np.isnan([run(exp_kernel, x), run(tanh_kernel, x)]).all()
