@@ -16,8 +16,7 @@ def activation_bytes(config: GPTConfig, batch_size: int) -> int:
     N, number = B * T, np.dtype(config.dtype).itemsize
     mask = _BOOL if config.dropout else 0
     norm = N * (2 * C + 2) * number  # its input, mean and rstd, and its output, which the linear layer after it keeps
-    probs = B * H * T * T
-    attention = N * 4 * C * number + probs * (number + mask)  # queries, keys, values; probs; the projection's input
+    attention = N * 4 * C * number + B * H * T * T * mask  # queries, keys, values; the projection's input
     activation = _BOOL if config.activation == "relu" else 2 * number  # where positive, or input and its tanh or cdf
     feed_forward = N * F * (activation + number)  # and the projection's input
     residual_masks = 2 * N * C * mask

@@ -23,7 +23,7 @@ HELPERS: list[tuple[Callable[..., Any], str]] = [
     (reduce._kept_shape, "%"),
     (numpy_backend.scatter_add, ""),
     (dropout.keep_mask, "return"),
-    (attention.attention_forward, r"np\.tri|allowed &|^ +mask:"),
+    (attention.attention_probs, r"np\.tri|allowed &|^ +mask:"),
     (attention.masked_softmax, ""),
     (cross_entropy.cross_entropy_forward, "weight"),
     (activations.relu_forward, "positive ="),

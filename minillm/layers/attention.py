@@ -8,6 +8,8 @@ For each head, with T queries and keys of width D:
   dscores = probs * (dprobs - sum_keys dprobs*probs)           (zero where masked, since probs is)
   dq = dscores @ k / sqrt(D)                                   dk = dscores^T @ q / sqrt(D)
 
+Backward computes probs again, so that what is saved grows with T, not T^2 (Dao et al. 2022, arXiv:2205.14135). Since
+dprobs = dy @ v^T, the sum over keys is sum_width dy*y.
 A query whose every key is masked gets probs of zero, so zero output and zero gradients: no NaN, and nothing leaks.
 With dropout, y = (probs * keep / (1-p)) @ v.
 """
@@ -29,15 +31,31 @@ from minillm.layers.linear import Linear
 from minillm.module import Dtype, Module
 
 
+def split_heads(qkv: Array, n_head: int) -> Any:
+    """(B, T, 3C) -> queries, keys and values, each (B, H, T, D), views of qkv."""
+    B, T, C3 = qkv.shape
+    return qkv.reshape(B, T, 3, n_head, C3 // 3 // n_head).transpose(2, 0, 3, 1, 4)
+
+
 def masked_softmax(scores: Array, allowed: Array) -> Array:
     """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed."""
     scores = np.where(allowed, scores, -np.inf)  # (..., T, T)
     shift = scores.real.max(-1, keepdims=True)  # cancels; `.real` keeps it out of a complex step
     scores -= np.where(np.isfinite(shift), shift, 0)
-    probs: Array = np.exp(scores)  # (..., T, T)
+    probs: Array = np.exp(scores, out=scores)  # (..., T, T)
     total = probs.sum(-1, keepdims=True)  # (..., T, 1)
     probs /= np.where(total == 0, 1, total)
     return probs
+
+
+def attention_probs(q: Array, k: Array, mask: Array | None, causal: bool) -> Array:
+    """q, k (B, H, T, D) and mask as in `attention_forward` -> how much each query looks at each key, (B, H, T, T)."""
+    T, D = q.shape[-2:]
+    scores = (q * (1 / D**0.5)) @ k.swapaxes(-1, -2)  # (B, H, T, T)
+    allowed = np.tri(T, dtype=bool, like=q) if causal else np.ones_like(q, bool, shape=(T, T))  # (T, T)
+    if mask is not None:
+        allowed = allowed & (mask[:, None] if mask.ndim == 3 else mask[:, None, None])  # (B, 1, T, T)
+    return masked_softmax(scores, allowed)
 
 
 def attention_forward(
@@ -57,27 +75,31 @@ def attention_forward(
         causal: position t sees positions up to t only.
         dropout: probability of dropping an attention weight, with the mask of `dropout_key`.
     """
-    B, T, C3 = qkv.shape
-    C, D = C3 // 3, C3 // 3 // n_head
-    q, k, v = qkv.reshape(B, T, 3, n_head, D).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
-    scale = 1 / D**0.5
-    scores = (q * scale) @ k.swapaxes(-1, -2)  # (B, H, T, T)
-    allowed = np.tri(T, dtype=bool, like=qkv) if causal else np.ones_like(qkv, bool, shape=(T, T))  # (T, T)
-    if mask is not None:
-        allowed = allowed & (mask[:, None] if mask.ndim == 3 else mask[:, None, None])  # (B, 1, T, T)
-    probs = masked_softmax(scores, allowed)  # (B, H, T, T)
+    q, k, v = split_heads(qkv, n_head)  # each (B, H, T, D)
+    B, H, T, D = q.shape
+    probs = attention_probs(q, k, mask, causal)  # (B, H, T, T)
+    # kept, though it grows with T^2: to draw it again would take longer than all else here
     keep = keep_mask(probs.shape, dropout, dropout_key, qkv) if dropout else None  # (B, H, T, T)
     kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
-    y = (kept @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
-    return y, (q, k, v, probs, keep, dropout)
+    y = (kept @ v).transpose(0, 2, 1, 3).reshape(B, T, H * D)
+    return y, (qkv, y, mask, keep, n_head, causal, dropout)
 
 
 def attention_backward(
-    dy: Array, q: Array, k: Array, v: Array, probs: Array, keep: Array | None, dropout: float
+    dy: Array,
+    qkv: Array,
+    y: Array,
+    mask: Array | None,
+    keep: Array | None,
+    n_head: int,
+    causal: bool,
+    dropout: float,
 ) -> tuple[Array, None]:
+    q, k, v = split_heads(qkv, n_head)  # each (B, H, T, D)
     B, H, T, D = q.shape
     scale = 1 / D**0.5
-    dy = dy.reshape(B, T, H, D).transpose(0, 2, 1, 3)  # (B, H, T, D)
+    dy, y = (a.reshape(B, T, H, D).transpose(0, 2, 1, 3) for a in (dy, y))  # each (B, H, T, D)
+    probs = attention_probs(q, k, mask, causal)  # (B, H, T, T)
     kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
     dqkv = np.empty_like(dy, shape=(B, T, 3, H, D))
     dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # each (B, H, T, D), a view of dqkv
@@ -85,9 +107,9 @@ def attention_backward(
     dprobs = dy @ v.swapaxes(-1, -2)  # (B, H, T, T)
     if keep is not None:
         dprobs = dprobs * keep * (1 / (1 - dropout))
-    dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * scale  # (B, H, T, T)
-    dq[...] = dscores @ k
-    dk[...] = dscores.swapaxes(-1, -2) @ q
+    dscores = probs * (dprobs - (dy * y).sum(-1, keepdims=True))  # (B, H, T, T)
+    dq[...] = dscores @ k * scale
+    dk[...] = dscores.swapaxes(-1, -2) @ (q * scale)
     return dqkv.reshape(B, T, 3 * H * D), None
 
 

@@ -14,6 +14,7 @@ from cases import CASES, Case
 from compositions import COMPOSITIONS, composition_of
 from hypothesis import given
 from hypothesis import strategies as st
+from transposed_dk import transposed_dk
 
 import autograd.ops
 from autograd import Op, Stream, Tensor, checkpoint, compose, no_grad, observe, use_stream
@@ -240,19 +241,7 @@ def test_a_gradient_off_by_one_part_in_a_million_is_found(op: str, monkeypatch: 
 def test_a_key_gradient_with_queries_and_keys_exchanged_is_found_in_a_whole_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The bug of a published NumPy GPT, which trains with it and passes its own tests."""
-    attention = Op.registry["attention"]
-    right = attention.backward.reference
-
-    def wrong(dy: Any, q: Any, k: Any, v: Any, probs: Any, keep: Any, dropout: float) -> Any:
-        B, H, T, D = q.shape
-        dprobs = dy.reshape(B, T, H, D).transpose(0, 2, 1, 3) @ v.swapaxes(-1, -2)  # (B, H, T, T)
-        dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) / D**0.5  # (B, H, T, T)
-        dqkv = right(dy, q, k, v, probs, keep, dropout)[0].reshape(B, T, 3, H, D)
-        dqkv[:, :, 1] = (dscores @ q).transpose(0, 2, 1, 3)  # dscores^T @ q is right
-        return dqkv.reshape(B, T, 3 * H * D), None
-
-    monkeypatch.setattr(attention.backward, "reference", wrong)
+    monkeypatch.setattr(Op.registry["attention"].backward, "reference", transposed_dk)
     model = make_model()
     _, gradient = loss_and_gradient(model)
     with compose():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from transposed_dk import transposed_dk
 
 from autograd import Op, Tensor, modes
 from autograd.gradcheck import GradcheckError
@@ -118,17 +119,7 @@ def test_an_embedding_that_overwrites(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_transposed_gradient_of_k(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = attention.attention_backward
-
-    def transposed(dy, q, k, v, probs, keep, dropout):
-        dqkv = right(dy, q, k, v, probs, keep, dropout)[0].copy()
-        B, H, T, D = q.shape
-        dprobs = dy.reshape(B, T, H, D).transpose(0, 2, 1, 3) @ v.swapaxes(-1, -2)
-        dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) / D**0.5
-        dqkv.reshape(B, T, 3, H, D)[:, :, 1] = (dscores @ q).transpose(0, 2, 1, 3)
-        return dqkv, None
-
-    wrong(monkeypatch, attention.attention, transposed)
+    wrong(monkeypatch, attention.attention, transposed_dk)
     assert "worst at qkv[" in str(failure("attention_padded"))
 
 

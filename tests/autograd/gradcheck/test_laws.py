@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transposed_dk import transposed_dk
 
 from autograd import Tensor
 from autograd.gradcheck import GradcheckError, Law, gradcheck, linear_in_dy
@@ -108,16 +109,6 @@ def k_bias(name: str, axis: tuple[int, ...]) -> Law:
     return vanishes("K-bias", lambda gradients, _: np.split(gradients[name], 3, -1)[1], axis, "wrong gradient of K")
 
 
-def transposed_dk(dy: Any, q: Any, k: Any, v: Any, probs: Any, keep: Any, dropout: float) -> Any:
-    """`dscores @ q` where `dscores.T @ q` belongs: the bug of a public GPT in NumPy."""
-    B, H, T, D = q.shape
-    dqkv = attention_backward(dy, q, k, v, probs, keep, dropout)[0].copy()
-    dprobs = dy.reshape(B, T, H, D).transpose(0, 2, 1, 3) @ v.swapaxes(-1, -2)
-    dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) / D**0.5
-    dqkv.reshape(B, T, 3, H, D)[:, :, 1] = (dscores @ q).transpose(0, 2, 1, 3)
-    return dqkv, None
-
-
 def test_k_bias_gradient_vanishes(dtype: str) -> None:
     qkv, law = normal(2, 4, 12), k_bias("qkv", (0, 1))
     assert broken(law, (attention_forward, attention_backward), [qkv], dtype, n_head=2) is None
@@ -180,9 +171,9 @@ def test_causality_of_a_right_mask_and_of_one_that_is_off_by_one(dtype: str, mon
 
 
 def test_a_backward_that_forgets_the_mask_is_not_causal(dtype: str) -> None:
-    def unmasked(dy, q, k, v, probs, keep, dropout):
-        scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
-        return attention_backward(dy, q, k, v, softmax_forward(scores)[0], keep, dropout)
+    def unmasked(*saved):
+        *others, causal, dropout = saved
+        return attention_backward(*others, not causal, dropout)
 
     how = broken(causal("qkv"), (attention_forward, unmasked), [normal(2, 4, 6)], dtype, n_head=1)
     assert how.startswith("the gradient at qkv[0, 1, ")
@@ -243,16 +234,15 @@ def test_fully_masked_rows(dtype: str) -> None:
     inputs = [normal(2, 4, 6), MASK]
     assert broken(masked_rows(nothing_to_see), (attention_forward, attention_backward), inputs, dtype, n_head=1) is None
 
-    def not_a_number(dy, q, k, v, probs, keep, dropout):
+    def not_a_number(dy, qkv, y, *others):
         with np.errstate(invalid="ignore"):
-            probs = probs / probs.sum(-1, keepdims=True)
-        return attention_backward(dy, q, k, v, probs, keep, dropout)
+            return attention_backward(dy, qkv, y * (y / y), *others)
 
     how = broken(masked_rows(nothing_to_see), (attention_forward, not_a_number), inputs, dtype, n_head=1)
     assert "is nan, not 0, where some rows are fully masked: 0/0 in the backward" in how
 
-    def of_all_keys(dy, q, k, v, probs, keep, dropout):
-        return attention_backward(dy, q, k, v, softmax_forward(q @ k.swapaxes(-1, -2))[0], keep, dropout)
+    def of_all_keys(dy, qkv, y, mask, *others):
+        return attention_backward(dy, qkv, y, None, *others)
 
     how = broken(masked_rows(nothing_to_see), (attention_forward, of_all_keys), inputs, dtype, n_head=1)
     assert how.endswith("for a dy at fully masked rows only: wrong mask in the backward")
@@ -333,9 +323,9 @@ def test_masked_is_shorter(dtype: str) -> None:
     assert broken(separate_documents("qkv"), (attention_forward, attention_backward), inputs, dtype, n_head=1) is None
 
     def masked_after(qkv, mask, *, n_head):  # keys in the padding get no weight, yet take some from the others
-        y, (q, k, v, probs, keep, dropout) = attention_forward(qkv, None, n_head=n_head)
-        probs = probs * mask[:, None, None]
-        return (probs @ v).transpose(0, 2, 1, 3).reshape(y.shape), (q, k, v, probs, keep, dropout)
+        C3 = qkv.shape[-1]
+        seen = qkv * (mask[..., None] | (np.arange(C3) < C3 // 3 * 2))  # (B, T, 3C), values of masked keys are zero
+        return attention_forward(seen, None, n_head=n_head)
 
     how = broken(separate_documents("qkv"), (masked_after, attention_backward), inputs, dtype, n_head=1)
     assert "as for the documents one by one: wrong mask" in how
