@@ -222,3 +222,14 @@ def test_elements_marked_wrong_that_are_right_do_not_mislead() -> None:
     analytic[:, 2:4] = 0
     found = diagnose(wrong_by(analytic, N, wrong=np.ones(N.shape, bool)))
     assert found.sentence == diagnose(wrong_by(analytic, N)).sentence
+
+
+def test_a_value_that_moves_to_a_place_with_nearly_its_own_is_no_obstacle() -> None:
+    """Such an element is not wrong beyond the tolerance, so the wrong ones alone are not the right ones moved."""
+    rng = np.random.default_rng(4_294_967_294)
+    sizes = iter([3, 4, 2, 2])
+    found = evidence(BUGS["packed_dk_heads_not_put_back"][1](lambda low, high: next(sizes), rng), rng)
+    assert found is not None
+    difference = np.abs(found.given - found.numeric)[found.wrong]
+    assert difference.min() < 1e-5 * np.abs(found.numeric).max()
+    assert diagnose(found).kind == "transposed"
