@@ -81,8 +81,10 @@ class Op:
         callback = modes.observer.get()
         if callback is not None:
             callback(self, inputs, attributes, y)
+        if not modes.recording.get():
+            return Tensor(y)
         parents = tuple(x.node or x if isinstance(x, Tensor) and x.requires_grad else None for x in inputs)
-        if not modes.recording.get() or not any(parent is not None for parent in parents):
+        if not any(parent is not None for parent in parents):
             return Tensor(y)
         # writing to a saved array through another array object must raise too: through an input, or through y
         aliases = tuple(a for a in (y, *arrays) if any(saved.share_memory(a, value) for value in values))

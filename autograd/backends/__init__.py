@@ -59,8 +59,10 @@ def load(name: str) -> Backend:
 
 def name_of(*arrays: object) -> str:
     """The backend of these arrays: "cupy" if one is CuPy's; arrays on the CPU go to the one that is switched on."""
-    if any(type(array).__module__.startswith("cupy") for array in arrays):
-        return "cupy"
+    for array in arrays:
+        kind = type(array)
+        if kind is not np.ndarray and kind.__module__.startswith("cupy"):
+            return "cupy"
     active = modes.backend_name.get()
     return "numpy" if active == "cupy" else active
 
