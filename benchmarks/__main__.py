@@ -20,10 +20,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from autograd.backends import BACKENDS
 from benchmarks import machine
 from benchmarks.agree import disagreement
 from benchmarks.gemms import numpy_gemms, torch_gemms
-from benchmarks.peers import available
+from benchmarks.peers import OPTIONAL, available
 from benchmarks.rounds import Measured, measure
 from benchmarks.table import FLOOR, lines, summary
 from benchmarks.tasks import TASKS, Task
@@ -33,13 +34,15 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def contestants(task: Task, wanted: list[str] | None) -> tuple[dict[str, tuple[Prepare, int]], list[str]]:
-    """How each prepares and its units in a round, and a line about each that is left out.
+    """How each prepares and its units in a round, and a line about each that cannot run here.
 
     Args:
-        wanted: names; None takes all that can run here.
+        wanted: names; None takes all.
     """
     found, missing = available(task.kind)
     chosen = {name: (prepare, task.units) for name, prepare in found.items() if wanted is None or name in wanted}
+    if not chosen:
+        return {}, [*missing, f"none of {', '.join(wanted or [])} can be measured at {task.name}"]
     if task.kind == "train":
         chosen[f"{FLOOR}numpy"] = (numpy_gemms, 1)
         if "torch" in found:
@@ -47,20 +50,22 @@ def contestants(task: Task, wanted: list[str] | None) -> tuple[dict[str, tuple[P
     return chosen, missing
 
 
-def bench(task: Task, threads: int, args: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
+def bench(
+    task: Task, threads: int, chosen: dict[str, tuple[Prepare, int]], args: argparse.Namespace
+) -> tuple[dict[str, Any], str | None]:
     """Measure one task and print its table, also when it is interrupted. Returns the report and what went wrong."""
-    chosen, missing = contestants(task, args.peers)
-    steps = 2 + len(chosen) * (args.rounds + 2 + (not args.quick))
+    cold = [] if args.quick else [name for name in chosen if not name.startswith(FLOOR)]
+    n_steps = 1 + len(chosen) * (args.rounds + 2) + len(cold)
     measured: dict[str, Measured] = {}
     before = machine.load_average()
-    with tqdm(total=steps, desc=f"{task.name}, {threads} threads", leave=False, disable=None) as bar:
+    with tqdm(total=n_steps, desc=f"{task.name}, {threads} threads", leave=False, disable=None) as bar:
 
         def progress(what: str) -> None:
             bar.set_postfix_str(what)
             bar.update()
 
         try:
-            measure(task, threads, chosen, args.rounds, cold=not args.quick, measured=measured, progress=progress)
+            measure(task, threads, chosen, args.rounds, cold=cold, measured=measured, progress=progress)
             wrong = disagreement(task, measured)
         except KeyboardInterrupt:
             wrong = "interrupted"
@@ -70,9 +75,7 @@ def bench(task: Task, threads: int, args: argparse.Namespace) -> tuple[dict[str,
     done = min((len(m.seconds) for m in measured.values()), default=0)
     print(f"{task.describe()}; {threads} thread{'s' if threads > 1 else ''}")
     print(f"medians of {done} rounds of {task.units}; load average {before} before, {after} after\n")
-    for line in [*lines(task, measured), *missing]:
-        print(line)
-    print(flush=True)
+    print(*lines(task, measured), "", sep="\n", flush=True)
     report = {
         "task": task.name,
         "shape": task.shape,
@@ -94,7 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[2], help="one table for each (default: 2)")
     parser.add_argument("--rounds", type=int, default=5, help="of each contestant, taking turns, after one to warm up")
-    parser.add_argument("--peers", nargs="+", metavar="NAME", help="contestants (default: all that are installed)")
+    peers = [*(name for name in BACKENDS if name != "cupy"), *OPTIONAL]
+    parser.add_argument(
+        "--peers", nargs="+", choices=peers, metavar="NAME", help=f"of {', '.join(peers)} (default: all)"
+    )
     parser.add_argument("--quick", action="store_true", help="two rounds, no cold start, nothing written")
     args = parser.parse_args(arguments)
     if min(args.threads) < 1 or args.rounds < 1:
@@ -104,8 +110,11 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine.facts()
     print(f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}\n")
     for name in args.configs:
-        for threads in args.threads:
-            report, wrong = bench(TASKS[name], threads, args)
+        chosen, missing = contestants(TASKS[name], args.peers)
+        for line in missing:
+            print(line)
+        for threads in args.threads if chosen else []:
+            report, wrong = bench(TASKS[name], threads, chosen, args)
             if wrong:
                 print(f"{name}, {threads} threads: {wrong}", file=sys.stderr)
                 return 1

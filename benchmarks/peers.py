@@ -32,7 +32,7 @@ def available(kind: str) -> tuple[dict[str, Prepare], list[str]]:
     """The contestants for tasks of that kind that can run here, ours first, and a line about each that cannot."""
     from autograd.backends import BACKENDS, BackendError, load
 
-    ours, optional = (our_step, _STEPS) if kind == "train" else (our_stream, _STREAMS)
+    ours = our_step if kind == "train" else our_stream
     found: dict[str, Prepare] = {}
     missing = []
     for backend in BACKENDS:
@@ -43,10 +43,10 @@ def available(kind: str) -> tuple[dict[str, Prepare], list[str]]:
             found[backend] = functools.partial(ours, backend)
         except BackendError as error:
             missing.append(f"{backend} is left out: {error}")
-    for name, (packages, prepare) in optional.items():
-        if all(map(importlib.util.find_spec, packages)):
+    for name, (its_kind, packages, prepare) in OPTIONAL.items():
+        if its_kind == kind and all(map(importlib.util.find_spec, packages)):
             found[name] = prepare
-        else:
+        elif its_kind == kind:
             missing.append(f"{name} is left out: it is not installed (pip install {' '.join(packages)})")
     return found, missing
 
@@ -80,6 +80,10 @@ def _our_start(backend: str, threads: int) -> tuple[str, float]:
 
     backends.use_backend(backend)
     limit_threads(threads)
+    if backend == "numba":  # its kernels have threads of their own, and BLAS one inside each
+        from autograd.backends import numba
+
+        numba.set_threads(threads)
     return backends.active().describe(), resident_mb()
 
 
@@ -227,11 +231,9 @@ def prompt(task: Task) -> np.ndarray:
     return np.random.default_rng(0).integers(0, task.shape["vocab_size"], PROMPT_TOKENS)  # (PROMPT_TOKENS,)
 
 
-# what each needs, and how it prepares
-_STEPS: dict[str, tuple[tuple[str, ...], Prepare]] = {
-    "torch": (("torch",), functools.partial(torch_step, False)),
-    "torch.compile": (("torch",), functools.partial(torch_step, True)),
-}
-_STREAMS: dict[str, tuple[tuple[str, ...], Prepare]] = {
-    "transformers": (("torch", "transformers"), transformers_stream),
+# the kind of task, what each needs, and how it prepares
+OPTIONAL: dict[str, tuple[str, tuple[str, ...], Prepare]] = {
+    "torch": ("train", ("torch",), functools.partial(torch_step, False)),
+    "torch.compile": ("train", ("torch",), functools.partial(torch_step, True)),
+    "transformers": ("decode", ("torch", "transformers"), transformers_stream),
 }

@@ -12,7 +12,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +133,7 @@ def measure(
     contestants: dict[str, tuple[Prepare, int]],
     rounds: int,
     *,
-    cold: bool,
+    cold: Container[str],
     measured: dict[str, Measured],
     progress: Callable[[str], None],
 ) -> None:
@@ -142,7 +142,7 @@ def measure(
     Args:
         contestants: how each prepares, and its units in a round.
         rounds: after one that warms up.
-        cold: start each once more, before, to see what its start takes without compiled kernels on disk.
+        cold: who is started once more, before, to see what its start takes without compiled kernels on disk.
         progress: is told what is done next.
 
     Raises:
@@ -156,7 +156,7 @@ def measure(
         waiting: dict[str, Contestant] = {}
         for name, (prepare, _) in contestants.items():
             measured[name] = Measured()
-            if cold:
+            if name in cold:
                 progress(f"cold start of {name}")
                 first = Contestant(name, prepare, task, threads, folder)
                 measured[name].cold = first.first
@@ -166,7 +166,7 @@ def measure(
             stack.callback(contestant.close)
             waiting[name] = contestant
             measured[name].version, measured[name].rss_before = contestant.version, contestant.rss_before
-            measured[name].warm = contestant.first if cold else None
+            measured[name].warm = contestant.first if name in cold else None
         for i in range(rounds + 1):
             for name in rotated(list(waiting), i):  # so that no one always follows the same neighbour
                 progress("warm-up" if i == 0 else f"round {i} of {rounds}")

@@ -14,13 +14,13 @@ FLOOR = "GEMMs of "  # how the names of the floor's contestants begin
 
 
 def summary(task: Task, measured: dict[str, Measured]) -> dict[str, Any]:
-    """For each contestant that has a round: medians, extremes and ratios; and the floor in seconds, if it was measured.
+    """For each contestant that has a round: medians, extremes and ratios; and the floor, if it was measured.
 
     A ratio of speed above 1 means faster than the reference; of memory below 1, less.
     """
     done = {name: m for name, m in measured.items() if m.seconds and not name.startswith(FLOOR)}
-    floors = [m.result for name, m in measured.items() if m.seconds and name.startswith(FLOOR)]
-    floor = floor_seconds(step_gemms(task), floors) if floors else None
+    floors = [m for name, m in measured.items() if m.seconds and name.startswith(FLOOR)]
+    floor = floor_seconds(step_gemms(task), [m.result for m in floors]) if floors else None
     rows = {name: _row(task, m) for name, m in done.items()}
     for row in rows.values():
         for reference in REFERENCES:
@@ -29,7 +29,8 @@ def summary(task: Task, measured: dict[str, Measured]) -> dict[str, Any]:
                 row[f"memory / {reference}"] = row["peak_mb"] / rows[reference]["peak_mb"]
         if floor:
             row["time / GEMM floor"] = row["median_ms"] / (1e3 * floor)
-    return {"floor_ms": None if floor is None else 1e3 * floor, "rows": rows}
+    versions = [m.version for m in floors]
+    return {"floor_ms": None if floor is None else 1e3 * floor, "floor_versions": versions, "rows": rows}
 
 
 def _row(task: Task, m: Measured) -> dict[str, Any]:

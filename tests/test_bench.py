@@ -57,6 +57,7 @@ def test_medians_and_ratios() -> None:
     assert row["memory / torch"] == pytest.approx(0.5)
     assert row["peak_less_imports_mb"] == 10.0
     assert result["floor_ms"] == pytest.approx(5.0)
+    assert result["floor_versions"] == ["some 1.0"]
     assert row["time / GEMM floor"] == pytest.approx(4.0)
     assert result["rows"].keys() == {"numpy", "torch", "torch.compile"}
 
@@ -153,20 +154,23 @@ def test_rounds_run_in_processes_of_their_own_and_all_is_counted() -> None:
         1,
         {"a": (prepare_counter, 3), "b": (prepare_counter, 1)},
         2,
-        cold=True,
+        cold="a",
         measured=seen,
         progress=done.append,
     )
     assert (seen["a"].warm_result, seen["a"].result) == (1 + 3, 1 + 3 * 3)  # one at the start, a warm-up, two rounds
     assert (seen["b"].warm_result, seen["b"].result) == (1 + 1, 1 + 3)
     assert [len(m.seconds) for m in seen.values()] == [2, 2]
-    assert all(m.cold and m.warm and m.peak_mb > 1 for m in seen.values())
-    assert len(done) == 1 + 2 * (2 + 3)
+    assert seen["a"].cold
+    assert seen["a"].warm
+    assert seen["b"].cold is seen["b"].warm is None
+    assert min(m.peak_mb for m in seen.values()) > 1
+    assert len(done) == 1 + 1 + 2 * (1 + 3)
 
 
 def test_a_process_that_dies_is_one_sentence() -> None:
     with pytest.raises(RuntimeError, match=r"^a ended before it answered"):
-        bench.measure(TINY, 1, {"a": (prepare_that_dies, 1)}, 1, cold=False, measured={}, progress=lambda what: None)
+        bench.measure(TINY, 1, {"a": (prepare_that_dies, 1)}, 1, cold="", measured={}, progress=lambda what: None)
 
 
 def test_what_was_measured_before_an_interrupt_is_printed(
@@ -184,3 +188,17 @@ def test_what_was_measured_before_an_interrupt_is_printed(
     assert "600.0" in out
     assert err == "S, 1 threads: interrupted\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_none_of_the_contestants_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main(["--peers", "jax"])
+    assert "invalid choice: 'jax' (choose from" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_left_out_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found, missing = peers.available("decode")
+    assert "transformers" not in found
+    assert missing[-1] == "transformers is left out: it is not installed (pip install torch transformers)"
+    assert bench.contestants(TINY, ["torch"])[0] == {}
