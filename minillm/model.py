@@ -17,6 +17,7 @@ from minillm.kv_cache import KVCache
 from minillm.layers import CausalSelfAttention, Dropout, Embedding, FeedForward, LayerNorm, Linear
 from minillm.layers.attention import LayerCache
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
+from minillm.layers.head_loss import head_loss
 from minillm.layers.linear import linear
 from minillm.module import Module
 
@@ -114,18 +115,42 @@ class GPT(Module):
         if cache is not None:
             self._check_inference()
             cache.check(self.config, ids, mask)
-        ids, targets, mask, weights = (self._to_device(a) for a in (ids, targets, mask, weights))
+        x = self.ln_f(self._hidden(ids, mask, cache))  # (B, T, C)
+        logits = linear(x, self._head_weight)  # (B, T, V)
+        if cache is not None:
+            cache.length += ids.shape[1]  # at the end: a call that fails has not been
+        if targets is None:
+            return logits, None
+        return logits, cross_entropy(logits, self._to_device(targets), self._to_device(weights))
+
+    def loss(self, ids: Array, targets: Array, *, mask: Array | None = None, weights: Array | None = None) -> Tensor:
+        """The loss that `__call__` returns, without the logits: training wants no more, and it is faster.
+
+        Arguments and errors are those of `__call__`.
+        """
+        self._check(ids, targets, mask)
+        targets, weights = self._to_device(targets), self._to_device(weights)
+        x = self._hidden(ids, mask)  # (B, T, C)
+        fused = (x, self.ln_f.weight, self.ln_f.bias, self._head_weight, targets, weights)
+        if head_loss.has_twin(*fused):
+            return head_loss(*fused, eps=self.ln_f.eps)
+        return cross_entropy(linear(self.ln_f(x), self._head_weight), targets, weights)
+
+    @property
+    def _head_weight(self) -> Tensor:
+        """(V, C): the head's own, or the token embedding."""
+        return self.head.weight if self.head else self.token_embedding.weight
+
+    def _hidden(self, ids: Array, mask: Array | None, cache: KVCache | None = None) -> Tensor:
+        """What the last block leaves in the residual stream (B, T, C)."""
+        ids, mask = self._to_device(ids), self._to_device(mask)
         T, start = ids.shape[1], 0 if cache is None else cache.length
         positions = np.arange(start, start + T, like=self.flat.data)  # (T,)
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))  # (B, T, C)
         mask = mask if cache is None else cache.mask(mask, T)  # with a cache (B, start + T)
         for i, block in enumerate(self.blocks):
             x = block(x, mask) if cache is None else block(x, mask, cache.layer(i))  # (B, T, C)
-        x = self.ln_f(x)  # (B, T, C)
-        logits = self.head(x) if self.head else linear(x, self.token_embedding.weight)  # (B, T, V)
-        if cache is not None:
-            cache.length += T  # at the end: a call that fails has not been
-        return logits, None if targets is None else cross_entropy(logits, targets, weights)
+        return x
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in one pass over the flat buffer."""

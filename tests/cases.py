@@ -92,6 +92,11 @@ def packed(*documents: list[int]) -> Any:
     return rows[:, :, None] == rows[:, None]
 
 
+def _head(rng: np.random.Generator, shapes: list[Any], targets: Any) -> list[Any]:
+    """Arguments of `head_loss` of these shapes; None stays None."""
+    return [*(None if shape is None else rng.standard_normal(shape) for shape in shapes), targets]
+
+
 SMALL = (2, 3)
 BROADCASTS = {
     "equal": ((2, 3), (2, 3)),
@@ -212,4 +217,13 @@ CASES = [
     Case("cross_entropy", "all ignored", then(normal((2, 3)), np.array([-1, -1]))),
     Case("cross_entropy", "one class", then(normal((2, 1)), np.array([0, 0]))),
     Case("cross_entropy", "large", then(lambda rng: [1e4 * rng.standard_normal((2, 3))], np.array([0, 2]))),
+    Case("head_loss", "plain", then(normal((2, 3, 4), (4,), (4,), (5, 4)), np.array([[4, 0, 0], [1, -1, 2]]))),
+    Case("head_loss", "no bias", lambda rng: _head(rng, [(3, 2), (2,), None, (7, 2)], np.array([6, 0, 3]))),
+    Case(
+        "head_loss",
+        "weights",
+        then(normal((2, 2, 3), (3,), (3,), (1, 3)), np.array([[0, 0], [-1, 0]]), np.array([[0.5, 2], [3, 0]])),
+        constants=("weights",),
+    ),
+    Case("head_loss", "all ignored", then(normal((2, 3), (3,), (3,), (4, 3)), np.array([-1, -1])), {"eps": 0.1}),
 ]

@@ -103,6 +103,15 @@ def cross_entropy(d: Draw) -> Call:
     return Call(Op.registry["cross_entropy"], [logits, targets, np.abs(weights)], constants=("weights",))
 
 
+def head_loss(d: Draw) -> Call:
+    """Variants: plain; some or all targets ignored; without bias; with both."""
+    x, norm_weight, norm_bias, weight = d.arrays.make((d.B, d.T, d.C), (d.C,), (d.C,), (d.D, d.C))
+    targets = d.arrays.ids((d.B, d.T), below=d.D)
+    if d.variant % 2:
+        targets = np.where(d.arrays.mask((d.B, d.T)), targets, IGNORE_INDEX)
+    return op("head_loss", [x, norm_weight, norm_bias if d.variant < 2 else None, weight, targets])
+
+
 def with_parameters_of(module: Module, d: Draw) -> Module:
     """The module with drawn parameters: initial weights are small and biases zero, which would hide much."""
     parameters = list(module.parameters())
@@ -149,6 +158,7 @@ LAYERS: dict[str, Callable[[Draw], Call]] = {
     "dropout": dropout,
     "attention": attention,
     "cross_entropy": cross_entropy,
+    "head_loss": head_loss,
     "causal_self_attention": causal_self_attention,
     "feed_forward": feed_forward,
 }

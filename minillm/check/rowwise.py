@@ -21,6 +21,7 @@ from minillm.check.target import (
 from minillm.layers import Dropout, FeedForward
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
 from minillm.layers.embedding import embedding
+from minillm.layers.head_loss import head_loss
 from minillm.layers.layernorm import layernorm
 from minillm.layers.linear import linear
 
@@ -84,12 +85,24 @@ def feed_forward_target(rng: np.random.Generator) -> Target:
 
 
 def cross_entropy_target(rng: np.random.Generator) -> Target:
-    B, T = batch_and_time(rng)
-    targets = rng.integers(VOCAB_SIZE, size=(B, T))
-    targets[0, -1] = IGNORE_INDEX
+    targets = _targets(rng)
     laws = [
         sums_to_zero("logits"),
         batch_permutation("logits", "targets"),
         micro_batches("logits", "targets", count=n_targets),
     ]
-    return Target(cross_entropy, [rng.standard_normal((B, T, VOCAB_SIZE)), targets], laws=laws)
+    return Target(cross_entropy, [rng.standard_normal((*targets.shape, VOCAB_SIZE)), targets], laws=laws)
+
+
+def head_loss_target(rng: np.random.Generator) -> Target:
+    targets = _targets(rng)
+    shapes = ((*targets.shape, D_MODEL), (D_MODEL,), (D_MODEL,), (VOCAB_SIZE, D_MODEL))
+    laws = [sums_to_zero("x"), batch_permutation("x", "targets"), micro_batches("x", "targets", count=n_targets)]
+    return Target(head_loss, [*(rng.standard_normal(shape) for shape in shapes), targets], laws=laws)
+
+
+def _targets(rng: np.random.Generator) -> Array:
+    """Ids (B, T), the last of the first row ignored."""
+    targets = rng.integers(VOCAB_SIZE, size=batch_and_time(rng))
+    targets[0, -1] = IGNORE_INDEX
+    return targets

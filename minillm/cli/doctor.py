@@ -95,9 +95,7 @@ def check_overfits(model: GPT, batch: Batch) -> tuple[bool, str]:
     optimizer, steps = AdamW(model, lr=1e-2), 0
     while (loss := _loss(model, batch)) >= OVERFIT_LOSS and steps < OVERFIT_STEPS:
         model.zero_grad()
-        _, y = model(*batch)
-        assert y is not None
-        y.backward()
+        model.loss(*batch).backward()
         optimizer.step()
         steps += 1
     fact = f"loss on one batch is {loss:.4f} after {steps} steps"
@@ -106,6 +104,4 @@ def check_overfits(model: GPT, batch: Batch) -> tuple[bool, str]:
 
 def _loss(model: GPT, batch: Batch) -> float:
     with no_grad():
-        _, loss = model(*batch)
-    assert loss is not None
-    return loss.item()
+        return model.loss(*batch).item()

@@ -9,10 +9,15 @@ so are loss and gradient.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from autograd import Op, Tensor
+from autograd import Op, Tensor, workspace
 from autograd.backends import Array
+from autograd.backends.numba import threads
+from autograd.jit import Ids1, In1, In2, Int, Out1, Out2, jit, prange, share
+from autograd.jit_math import exp
 from autograd.ops import where
 
 IGNORE_INDEX = -1  # the target of a position that does not count, such as padding
@@ -23,27 +28,33 @@ def cross_entropy_forward(
 ) -> tuple[Array, tuple[Array, Array, Array]]:
     """logits (..., V), targets (...) of integers in [0, V) or ignore_index, weights (...) or None -> loss ()."""
     V = logits.shape[-1]
-    x, t = logits.reshape(-1, V), targets.reshape(-1)  # (N, V), (N,)
-    counted = t != ignore_index  # (N,)
-    w = counted.astype(logits.real.dtype)  # (N,)
-    if weights is not None:
-        w = w * weights.reshape(-1)
-    t = np.where(counted, t, 0)  # (N,)
+    x = logits.reshape(-1, V)  # (N, V)
+    t, shares = _shares(targets, weights, ignore_index, logits.real.dtype)  # (N,), (N,)
     rows = np.arange(len(t), like=t)  # (N,)
     shifted = x - x.real.max(-1, keepdims=True)  # (N, V)
     e = np.exp(shifted)  # (N, V)
     total = e.sum(-1, keepdims=True)  # (N, 1)
     nll = np.log(total[:, 0]) - shifted[rows, t]  # (N,)
+    loss = (nll * shares).sum()
+    return loss, ((e / total).reshape(logits.shape), t, shares)
+
+
+def _shares(targets: Array, weights: Array | None, ignore_index: int, dtype: Any) -> tuple[Array, Array]:
+    """Per token: its target, 0 where it is ignored, and its share in the mean; both (N,), shares add up to 1."""
+    t = targets.reshape(-1)  # (N,)
+    counted = t != ignore_index  # (N,)
+    w = counted.astype(dtype)  # (N,)
+    if weights is not None:
+        w = w * weights.reshape(-1)
     weight_sum = w.sum()
-    share = w / np.where(weight_sum == 0, 1, weight_sum)  # (N,), adds up to 1
-    loss = (nll * share).sum()
-    return loss, ((e / total).reshape(logits.shape), t, share)
+    shares = w / np.where(weight_sum == 0, 1, weight_sum)  # (N,)
+    return np.where(counted, t, 0), shares
 
 
-def cross_entropy_backward(dloss: Array, probs: Array, targets: Array, share: Array) -> tuple[Array, None, None]:
-    dlogits = probs * (dloss * share).reshape(*probs.shape[:-1], 1)  # (..., V)
+def cross_entropy_backward(dloss: Array, probs: Array, targets: Array, shares: Array) -> tuple[Array, None, None]:
+    dlogits = probs * (dloss * shares).reshape(*probs.shape[:-1], 1)  # (..., V)
     flat = dlogits.reshape(-1, probs.shape[-1])  # (N, V), a view
-    flat[np.arange(len(targets), like=targets), targets] -= dloss * share
+    flat[np.arange(len(targets), like=targets), targets] -= dloss * shares
     return dlogits, None, None
 
 
@@ -65,3 +76,76 @@ def cross_entropy_composed(
     total = w.sum()
     mean: Tensor = (nll * w).sum() / np.where(total == 0, 1, total)
     return mean
+
+
+@cross_entropy.fast("numba")
+def cross_entropy_forward_numba(
+    logits: Array, targets: Array, weights: Array | None = None, *, ignore_index: int = IGNORE_INDEX
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    return loss_of(logits, workspace.empty(logits.shape), targets, weights, ignore_index)
+
+
+def loss_of(
+    logits: Array, probs: Array, targets: Array, weights: Array | None, ignore_index: int
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    """What `cross_entropy_forward` returns, with the probabilities in `probs`, which may be `logits` itself."""
+    V = logits.shape[-1]
+    t, shares = _shares(targets, weights, ignore_index, logits.dtype)  # (N,), (N,)
+    nll = np.empty_like(shares)  # (N,)
+    _softmax_nll(logits.reshape(-1, V), t.astype(np.int64, copy=False), probs.reshape(-1, V), nll, threads())
+    return (nll * shares).sum(), (probs, t, shares)
+
+
+@cross_entropy.fast("numba")
+def cross_entropy_backward_numba(dloss: Array, probs: Array, targets: Array, shares: Array) -> tuple[Array, None, None]:
+    V = probs.shape[-1]
+    dlogits = workspace.empty(probs.shape)
+    scale = dloss * shares  # (N,)
+    _dlogits(probs.reshape(-1, V), targets.astype(np.int64, copy=False), scale, dlogits.reshape(-1, V), threads())
+    return dlogits, None, None
+
+
+@jit(inline=True)
+def softmax_nll_row(x, target, probs):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    """probs = softmax(x), both (V,), which may be one array; returns -ln of the target's."""
+    largest, not_a_number = x[0], 0
+    for j in range(x.shape[0]):
+        largest = max(largest, x[j])
+        not_a_number += x[j] != x[j]
+    if not_a_number or not np.isfinite(largest):  # the compiled exp knows no NaN
+        probs[:] = np.float32(np.nan)
+        return np.float32(np.nan)
+    shifted_target = x[target] - largest
+    total = np.float32(0)
+    for j in range(x.shape[0]):
+        e = exp(x[j] - largest)
+        probs[j] = e
+        total += e
+    scale = np.float32(1) / total
+    for j in range(x.shape[0]):
+        probs[j] *= scale
+    return np.log(total) - shifted_target
+
+
+@jit(inline=True)
+def scaled_row(x, scale, y):  # type: ignore[no-untyped-def]
+    """y = scale * x."""
+    for j in range(x.shape[0]):
+        y[j] = scale * x[j]
+
+
+@jit(parallel=True)
+def _softmax_nll(logits: In2, targets: Ids1, probs: Out2, nll: Out1, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, logits.shape[0])
+        for i in range(first, last):
+            nll[i] = softmax_nll_row(logits[i], targets[i], probs[i])
+
+
+@jit(parallel=True)
+def _dlogits(probs: In2, targets: Ids1, scale: In1, dlogits: Out2, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, probs.shape[0])
+        for i in range(first, last):
+            scaled_row(probs[i], scale[i], dlogits[i])
+            dlogits[i, targets[i]] -= scale[i]

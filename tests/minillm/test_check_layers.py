@@ -42,7 +42,7 @@ def test_seeds_that_once_gave_a_false_alarm() -> None:
 # each law, and the layers it is checked for
 LAWS = {
     "linear in dy": set(LAYERS),
-    "dx sums to zero over axis -1": {"layernorm", "layernorm_eps_0", "softmax"},
+    "dx sums to zero over axis -1": {"layernorm", "layernorm_eps_0", "softmax", "head_loss"},
     "dlogits sums to zero over axis -1": {"cross_entropy"},
     "dx is orthogonal to xhat": {"layernorm_eps_0"},
     "K-bias gradient of qkv is zero": {"attention", "attention_padded", "attention_dropout"},
@@ -58,7 +58,7 @@ LAWS = {
     "dtoken_embedding.weight is the sum of its uses": {"gpt"},
     "batch permutation": set(LAYERS) - {"layernorm_eps_0", "dropout", "attention_dropout", "gpt_dropout"},
     "micro-batches = full batch": {
-        *("linear", "embedding", "layernorm", "cross_entropy", "attention", "attention_packed"),
+        *("linear", "embedding", "layernorm", "cross_entropy", "head_loss", "attention", "attention_packed"),
         *("causal_self_attention", "feed_forward", "block", "gpt", "gpt_untied", "gpt_logits"),
     },
 }
