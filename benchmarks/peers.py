@@ -115,7 +115,8 @@ def torch_step(compiled: bool, task: Task, threads: int, weights: Path) -> Work:
 
     torch.set_num_threads(threads)
     before = resident_mb()
-    model = TorchGPT(SimpleNamespace(**json.loads((weights / "config.json").read_text())))
+    config: Any = SimpleNamespace(**json.loads((weights / "config.json").read_text()))
+    model = TorchGPT(config)
     _load(model.named_parameters(), weights)
     decayed = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
     others = [p for p in model.parameters() if all(p is not d for d in decayed)]

@@ -77,7 +77,7 @@ class Contestant:
         reply: Reply = self._receive()
         return reply
 
-    def _receive(self):  # type: ignore[no-untyped-def]  # what `serve` sends
+    def _receive(self) -> Any:
         try:
             return self._pipe.recv()
         except EOFError:
@@ -85,6 +85,7 @@ class Contestant:
 
     def _signal(self, name: str) -> None:
         if _CAN_STOP and self._process.is_alive():
+            assert self._process.pid is not None
             os.kill(self._process.pid, getattr(signal, name))
 
 

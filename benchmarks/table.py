@@ -35,7 +35,7 @@ def summary(task: Task, measured: dict[str, Measured]) -> dict[str, Any]:
 
 def _row(task: Task, m: Measured) -> dict[str, Any]:
     ms = [1e3 * s for s in m.seconds]
-    row = {
+    row: dict[str, Any] = {
         "version": m.version,
         "median_ms": statistics.median(ms),
         "min_ms": min(ms),
@@ -65,19 +65,23 @@ def lines(task: Task, measured: dict[str, Measured]) -> list[str]:
     table = ["".join(head)]
     for name, row in rows.items():
         low, middle, high = (_in_unit(task, row[key]) for key in ("min_ms", "median_ms", "max_ms"))
-        cells = [f"{name:14}{middle:8.1f}{min(low, high):7.1f}{max(low, high):7.1f}"]
+        cells = [f"{name:14}{_number(middle):>8}{_number(min(low, high)):>7}{_number(max(low, high)):>7}"]
         cells += [f"{row[f'speed / {reference}']:9.2f}" for reference in references]
         cells += [f"{row['time / GEMM floor']:8.2f}" if result["floor_ms"] else ""]
         cells += [f"{row['peak_mb']:8.0f}", f"{row[f'memory / {memory}']:9.2f}" if memory else " " * 9]
         cells += [f"{row['peak_less_imports_mb']:7.0f}{_seconds(row['cold_start_s'])}{_seconds(row['warm_start_s'])}"]
         table.append("".join(cells))
     if result["floor_ms"]:
-        table.append(f"{'GEMMs alone':14}{result['floor_ms']:8.1f}")
+        table.append(f"{'GEMMs alone':14}{_number(result['floor_ms']):>8}")
     return table
 
 
 def _in_unit(task: Task, ms: float) -> float:
     return 1e3 * task.size / ms if task.kind == "decode" else ms
+
+
+def _number(x: float) -> str:
+    return f"{x:.1f}" if x < 1000 else f"{x:.0f}"
 
 
 def _seconds(seconds: float | None) -> str:
