@@ -15,8 +15,10 @@ from minillm.config import GPTConfig
 from minillm.errors import UserError
 from minillm.kv_cache import KVCache
 from minillm.layers import CausalSelfAttention, Dropout, Embedding, FeedForward, LayerNorm, Linear
+from minillm.layers.activations import gelu_tanh
 from minillm.layers.attention import LayerCache
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
+from minillm.layers.feed_forward_half import feed_forward_half
 from minillm.layers.head_loss import head_loss
 from minillm.layers.linear import linear
 from minillm.module import Module
@@ -60,6 +62,15 @@ class Block(Module):
     def __call__(self, x: Tensor, mask: Array | None = None, cache: LayerCache | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C)."""
         x = x + self.dropout(self.attn(self.ln1(x), mask, cache))
+        return self._feed_forward_half(x)
+
+    def _feed_forward_half(self, x: Tensor) -> Tensor:
+        """x + mlp(ln2(x)), in one piece where the backend has a kernel for it."""
+        norm, fc, proj = self.ln2, self.mlp.fc, self.mlp.proj
+        fused = (x, norm.weight, norm.bias, fc.weight, fc.bias, proj.weight, proj.bias)
+        drops = self.training and self.dropout.p
+        if self.mlp.activation is gelu_tanh and not drops and feed_forward_half.has_twin(*fused):
+            return feed_forward_half(*fused, eps=norm.eps)
         return x + self.dropout(self.mlp(self.ln2(x)))
 
 

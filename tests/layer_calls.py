@@ -103,6 +103,16 @@ def cross_entropy(d: Draw) -> Call:
     return Call(Op.registry["cross_entropy"], [logits, targets, np.abs(weights)], constants=("weights",))
 
 
+def feed_forward_half(d: Draw) -> Call:
+    """Variants: plain; without some or all biases."""
+    F = d.D + 1
+    shapes = ((d.B, d.T, d.C), (d.C,), (d.C,), (F, d.C), (F,), (d.C, F), (d.C,))
+    x, norm_weight, norm_bias, fc_weight, fc_bias, proj_weight, proj_bias = d.arrays.make(*shapes)
+    norm_bias = norm_bias if d.variant < 2 else None
+    fc_bias, proj_bias = (fc_bias, proj_bias) if d.variant % 2 == 0 else (None, None)
+    return op("feed_forward_half", [x, norm_weight, norm_bias, fc_weight, fc_bias, proj_weight, proj_bias])
+
+
 def head_loss(d: Draw) -> Call:
     """Variants: plain; some or all targets ignored; without bias; with both."""
     x, norm_weight, norm_bias, weight = d.arrays.make((d.B, d.T, d.C), (d.C,), (d.C,), (d.D, d.C))
@@ -158,6 +168,7 @@ LAYERS: dict[str, Callable[[Draw], Call]] = {
     "dropout": dropout,
     "attention": attention,
     "cross_entropy": cross_entropy,
+    "feed_forward_half": feed_forward_half,
     "head_loss": head_loss,
     "causal_self_attention": causal_self_attention,
     "feed_forward": feed_forward,

@@ -21,6 +21,7 @@ from minillm.check.target import (
 from minillm.layers import Dropout, FeedForward
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
 from minillm.layers.embedding import embedding
+from minillm.layers.feed_forward_half import feed_forward_half
 from minillm.layers.head_loss import head_loss
 from minillm.layers.layernorm import layernorm
 from minillm.layers.linear import linear
@@ -82,6 +83,12 @@ def feed_forward_target(rng: np.random.Generator) -> Target:
     layer = FeedForward(4, 6, activation="gelu", bias=True, proj_std=0.5, rng=rng, dtype="float64")
     x = rng.standard_normal((*batch_and_time(rng), 4))
     return Target(anywhere(layer, rng), [x], laws=[batch_permutation("x"), micro_batches("x")])
+
+
+def feed_forward_half_target(rng: np.random.Generator) -> Target:
+    shapes = ((*batch_and_time(rng), 4), (4,), (4,), (6, 4), (6,), (4, 6), (4,))
+    laws = [batch_permutation("x"), micro_batches("x")]
+    return Target(feed_forward_half, [rng.standard_normal(shape) for shape in shapes], laws=laws)
 
 
 def cross_entropy_target(rng: np.random.Generator) -> Target:

@@ -25,10 +25,15 @@ def layernorm_forward(
     mean = x.mean(-1, keepdims=True)  # (..., 1)
     xc = x - mean  # (..., C)
     rstd = 1 / np.sqrt((xc * xc).mean(-1, keepdims=True) + eps)  # (..., 1)
-    y = xc * rstd * weight  # (..., C)
+    return scale_and_shift(xc * rstd, weight, bias), (x, mean, rstd, weight, bias)
+
+
+def scale_and_shift(xhat: Array, weight: Array, bias: Array | None) -> Array:
+    """y of xhat (..., C), which is overwritten."""
+    xhat *= weight
     if bias is not None:
-        y += bias
-    return y, (x, mean, rstd, weight, bias)
+        xhat += bias
+    return xhat
 
 
 def layernorm_backward(

@@ -59,7 +59,7 @@ LAWS = {
     "batch permutation": set(LAYERS) - {"layernorm_eps_0", "dropout", "attention_dropout", "gpt_dropout"},
     "micro-batches = full batch": {
         *("linear", "embedding", "layernorm", "cross_entropy", "head_loss", "attention", "attention_packed"),
-        *("causal_self_attention", "feed_forward", "block", "gpt", "gpt_untied", "gpt_logits"),
+        *("causal_self_attention", "feed_forward", "feed_forward_half", "block", "gpt", "gpt_untied", "gpt_logits"),
     },
 }
 
