@@ -16,19 +16,14 @@ With dropout, y = (probs * keep / (1-p)) @ v.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from autograd import Op, Tensor
-from autograd.backends import Array, name_of
-from autograd.kernel import Kernel
+from autograd.backends import Array
 from autograd.ops import softmax, where
-from autograd.ops.reduce import softmax_forward
-from autograd.random import current_stream
 from minillm.layers.dropout import keep_mask
-from minillm.layers.linear import Linear
-from minillm.module import Dtype, Module
 
 
 def split_heads(qkv: Array, n_head: int) -> Any:
@@ -140,75 +135,3 @@ def attention_composed(
     if dropout:
         probs = where(keep_mask(probs.shape, dropout, dropout_key, qkv.data), probs / (1 - dropout), 0)
     return (probs @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
-
-
-class LayerCache(NamedTuple):
-    """Keys and values (B, H, T_max, D) of one layer, and how many of the T_max positions are filled."""
-
-    keys: Array
-    values: Array
-    length: int
-
-
-def attention_cached(
-    qkv: Array, keys: Array, values: Array, mask: Array | None = None, *, length: int, n_head: int
-) -> Array:
-    """Causal attention of new positions to themselves and to those in a cache, without gradients.
-
-    Args:
-        qkv: (B, T, 3C), as in `attention_forward`, of the positions `length` to `length + T`.
-        keys, values: (B, H, T_max, D), read up to `length`; those of the new positions are written behind.
-        mask: booleans (B, length + T), False for keys that nobody may look at; None: all may be looked at.
-
-    Returns:
-        y (B, T, C), what `attention_forward` gives for these positions.
-    """
-    B, T, C3 = qkv.shape
-    C, D, end = C3 // 3, C3 // 3 // n_head, length + T
-    q, new_keys, new_values = qkv.reshape(B, T, 3, n_head, D).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
-    keys[:, :, length:end] = new_keys
-    values[:, :, length:end] = new_values
-    k, v = keys[:, :, :end], values[:, :, :end]  # each (B, H, end, D)
-    scores = (q * (1 / D**0.5)) @ k.swapaxes(-1, -2)  # (B, H, T, end)
-    if T == 1 and mask is None:  # the last position sees all
-        probs = softmax_forward(scores)[0]  # (B, H, 1, end)
-    else:
-        allowed = np.tri(T, end, length, dtype=bool, like=qkv)  # (T, end)
-        if mask is not None:
-            allowed = allowed & mask[:, None, None]  # (B, 1, T, end)
-        probs = masked_softmax(scores, allowed)  # (B, H, T, end)
-    return (probs @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
-
-
-cached_attention = Kernel(attention_cached)
-
-
-class CausalSelfAttention(Module):
-    """One projection to queries, keys and values, attention over earlier positions, one projection back."""
-
-    def __init__(
-        self,
-        d_model: int,
-        n_head: int,
-        *,
-        bias: bool,
-        dropout: float,
-        proj_std: float,
-        rng: np.random.Generator,
-        dtype: Dtype,
-    ) -> None:
-        self.qkv = Linear(d_model, 3 * d_model, bias=bias, rng=rng, dtype=dtype)
-        self.proj = Linear(d_model, d_model, bias=bias, std=proj_std, rng=rng, dtype=dtype)
-        self.n_head, self.dropout = n_head, dropout
-
-    def __call__(self, x: Tensor, mask: Array | None = None, cache: LayerCache | None = None) -> Tensor:
-        """x (B, T, C) -> (B, T, C); with a cache, x holds the positions that follow those in it."""
-        qkv = self.qkv(x)  # (B, T, 3C)
-        if cache is not None:
-            run = cached_attention.on(name_of(qkv.data))
-            y = run(qkv.data, cache.keys, cache.values, mask, length=cache.length, n_head=self.n_head)  # (B, T, C)
-            return self.proj(Tensor(y))
-        if self.training and self.dropout:
-            key = current_stream().next_key()
-            return self.proj(attention(qkv, mask, n_head=self.n_head, dropout=self.dropout, dropout_key=key))
-        return self.proj(attention(qkv, mask, n_head=self.n_head))

@@ -1,0 +1,152 @@
+"""Attention for "numba": head by head on threads, and in each head some queries at a time over all earlier keys.
+
+The scores of so few queries stay in a core's cache, and there is no more of them than one tile for each thread. Later
+keys are left out, but for those of the tile itself, so about half of the products are never computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autograd import workspace
+from autograd.backends import Array
+from autograd.backends.numba import threads
+from autograd.jit import In3, Int, Out3, gemm, jit, prange, share
+from autograd.jit_math import exp
+from minillm.layers.attention.reference import attention, attention_backward, attention_forward
+
+TILE = 64  # queries that are looked at together: their scores, TILE x T, stay in a core's cache
+
+
+@attention.fast("numba")
+def attention_forward_numba(
+    qkv: Array,
+    mask: Array | None = None,
+    *,
+    n_head: int,
+    causal: bool = True,
+    dropout: float = 0.0,
+    dropout_key: tuple[int, int] = (0, 0),
+) -> tuple[Array, tuple[Any, ...]]:
+    """Causal attention without mask and dropout; all else is left to the reference."""
+    if mask is not None or dropout or not causal:
+        return attention_forward(qkv, mask, n_head=n_head, causal=causal, dropout=dropout, dropout_key=dropout_key)
+    B, T, C3 = qkv.shape
+    assert C3 % (3 * n_head) == 0
+    y = workspace.empty((B, T, C3 // 3))
+    _forward(qkv, y, _tiles(T), n_head, threads())
+    return y, (qkv, y, None, None, n_head, True, 0.0)
+
+
+@attention.fast("numba")
+def attention_backward_numba(
+    dy: Array,
+    qkv: Array,
+    y: Array,
+    mask: Array | None,
+    keep: Array | None,
+    n_head: int,
+    causal: bool,
+    dropout: float,
+) -> tuple[Array, None]:
+    if mask is not None or keep is not None or not causal:
+        return attention_backward(dy, qkv, y, mask, keep, n_head, causal, dropout)
+    B, T, C = dy.shape
+    assert y.shape == dy.shape
+    assert qkv.shape == (B, T, 3 * C)
+    dqkv = workspace.empty(qkv.shape)
+    _backward(dy, qkv, y, dqkv, _tiles(T), _tiles(T), n_head, threads())
+    return dqkv, None
+
+
+def _tiles(T: int) -> Array:
+    """Scratch for the scores of one tile of queries on each thread, (n_threads, at most TILE, T)."""
+    return workspace.empty((threads(), min(TILE, T), T))
+
+
+@jit(inline=True)
+def softmax_row(scores):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    """scores (n,) become their softmax."""
+    shift, total = scores[0], np.float32(0)
+    for j in range(scores.shape[0]):
+        shift = max(shift, scores[j])
+    for j in range(scores.shape[0]):
+        scores[j] = exp(scores[j] - shift)
+        total += scores[j]
+    for j in range(scores.shape[0]):
+        scores[j] /= total
+
+
+@jit(inline=True)
+def causal_probs_tile(q, k, first, scale, probs):  # type: ignore[no-untyped-def]
+    """probs (n, first + n) of the queries from `first` on, in q (n, D), for keys k (first + n, D)."""
+    gemm(scale, q, False, k, True, 0, probs[: q.shape[0], : k.shape[0]])
+    for i in range(q.shape[0]):
+        softmax_row(probs[i, : first + i + 1])
+        probs[i, first + i + 1 : k.shape[0]] = 0
+
+
+@jit(inline=True)
+def attention_head(q, k, v, y, tile):  # type: ignore[no-untyped-def]
+    """y of one head of one row of the batch, all (T, D); tile (TILE, T) is scratch."""
+    scale = np.float32(1) / np.sqrt(np.float32(q.shape[1]))
+    for first in range(0, q.shape[0], tile.shape[0]):
+        last = min(first + tile.shape[0], q.shape[0])
+        causal_probs_tile(q[first:last], k[:last], first, scale, tile)
+        gemm(1, tile[: last - first, :last], False, v[:last], False, 0, y[first:last])
+
+
+@jit(inline=True)
+def attention_backward_head(dy, q, k, v, y, dq, dk, dv, probs, dscores):  # type: ignore[no-untyped-def]
+    """dq, dk, dv of one head of one row of the batch, all (T, D); probs and dscores (TILE, T) are scratch."""
+    scale = np.float32(1) / np.sqrt(np.float32(q.shape[1]))
+    dk[:], dv[:] = 0, 0
+    for first in range(0, q.shape[0], probs.shape[0]):
+        last = min(first + probs.shape[0], q.shape[0])
+        p, ds = probs[: last - first, :last], dscores[: last - first, :last]  # each (n, last)
+        causal_probs_tile(q[first:last], k[:last], first, scale, probs)
+        gemm(1, dy[first:last], False, v[:last], True, 0, ds)  # dprobs
+        for i in range(last - first):
+            dy_y = np.float32(0)
+            for j in range(dy.shape[1]):
+                dy_y += dy[first + i, j] * y[first + i, j]
+            row, prob = dscores[i, :last], probs[i, :last]  # each (last,), where prob is 0 from first + i + 1 on
+            for j in range(row.shape[0]):
+                row[j] = prob[j] * (row[j] - dy_y)
+        gemm(1, p, True, dy[first:last], False, 1, dv[:last])
+        gemm(scale, ds, True, q[first:last], False, 1, dk[:last])
+        gemm(scale, ds, False, k[:last], False, 0, dq[first:last])
+
+
+@jit(parallel=True)
+def _forward(qkv: In3, y: Out3, tiles: Out3, n_head: Int, n_threads: Int) -> None:
+    C, D = y.shape[2], y.shape[2] // n_head
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, y.shape[0] * n_head)
+        for i in range(first, last):
+            x, c = qkv[i // n_head], i % n_head * D
+            head = y[i // n_head, :, c : c + D]
+            attention_head(x[:, c : c + D], x[:, C + c : C + c + D], x[:, 2 * C + c : 2 * C + c + D], head, tiles[t])
+
+
+@jit(parallel=True)
+def _backward(dy: In3, qkv: In3, y: In3, dqkv: Out3, probs: Out3, dscores: Out3, n_head: Int, n_threads: Int) -> None:
+    C, D = y.shape[2], y.shape[2] // n_head
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, y.shape[0] * n_head)
+        for i in range(first, last):
+            x, dx, c = qkv[i // n_head], dqkv[i // n_head], i % n_head * D
+            attention_backward_head(
+                dy[i // n_head, :, c : c + D],
+                x[:, c : c + D],
+                x[:, C + c : C + c + D],
+                x[:, 2 * C + c : 2 * C + c + D],
+                y[i // n_head, :, c : c + D],
+                dx[:, c : c + D],
+                dx[:, C + c : C + c + D],
+                dx[:, 2 * C + c : 2 * C + c + D],
+                probs[t],
+                dscores[t],
+            )
