@@ -21,6 +21,7 @@ from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
 from minillm.layers.feed_forward_half import feed_forward_half
 from minillm.layers.head_loss import head_loss
 from minillm.layers.linear import linear
+from minillm.layers.token_step import cached_block, one_kernel
 from minillm.module import Module
 
 INIT_STD = 0.02
@@ -61,6 +62,8 @@ class Block(Module):
 
     def __call__(self, x: Tensor, mask: Array | None = None, cache: LayerCache | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C)."""
+        if cache is not None and one_kernel(x, mask, self.attn.qkv.weight, self.mlp.activation):
+            return self._token_step(x, cache)
         x = x + self.dropout(self.attn(self.ln1(x), mask, cache))
         return self._feed_forward_half(x)
 
@@ -72,6 +75,14 @@ class Block(Module):
         if self.mlp.activation is gelu_tanh and not drops and feed_forward_half.has_twin(*fused):
             return feed_forward_half(*fused, eps=norm.eps)
         return x + self.dropout(self.mlp(self.ln2(x)))
+
+    def _token_step(self, x: Tensor, cache: LayerCache) -> Tensor:
+        """The same for x (B, 1, C), as one kernel."""
+        layers = (self.ln1, self.attn.qkv, self.attn.proj, self.ln2, self.mlp.fc, self.mlp.proj)
+        arrays = [None if p is None else p.data for layer in layers for p in (layer.weight, layer.bias)]
+        run = cached_block.on(backends.name_of(x.data))
+        caches = {"length": cache.length, "n_head": self.attn.n_head, "eps": self.ln1.eps}
+        return Tensor(run(x.data, cache.keys, cache.values, *arrays, **caches))
 
 
 class GPT(Module):

@@ -16,6 +16,8 @@ from autograd.backends.numba import threads
 from autograd.jit import In1, In2, Int, Out1, Out2, gemm, jit, prange, share
 from minillm.module import Dtype, Module, Parameter
 
+FEW_ROWS = 8  # up to so many, reading the weight is what takes the time, and each thread reads a part of it
+
 
 def linear_forward(
     x: Array, weight: Array, bias: Array | None = None
@@ -50,7 +52,8 @@ def linear_forward_numba(x: Array, weight: Array, bias: Array | None = None) -> 
     d_out, d_in = weight.shape
     y = workspace.empty((*x.shape[:-1], d_out))
     shift = np.zeros(d_out, x.dtype) if bias is None else bias
-    _forward(x.reshape(-1, d_in), weight, shift, y.reshape(-1, d_out), threads())
+    x2 = x.reshape(-1, d_in)  # (N, in)
+    (_forward_few if len(x2) <= FEW_ROWS else _forward)(x2, weight, shift, y.reshape(-1, d_out), threads())
     return y, (x, weight, bias)
 
 
@@ -60,6 +63,22 @@ def linear_backward_numba(dy: Array, x: Array, weight: Array, bias: Array | None
     dx, dweight, dbias = workspace.empty(x.shape), workspace.empty(weight.shape), np.empty(d_out, x.dtype)
     _backward(dy.reshape(-1, d_out), x.reshape(-1, d_in), weight, dx.reshape(-1, d_in), dweight, dbias, threads())
     return dx, dweight, None if bias is None else dbias
+
+
+@jit(inline=True)
+def dot(a, b):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    total = np.float32(0)
+    for j in range(a.shape[0]):
+        total += a[j] * b[j]
+    return total
+
+
+@jit(inline=True)
+def linear_few_rows(x, weight, bias, y, first, last):  # type: ignore[no-untyped-def]
+    """Columns `first` to `last` of y (N, out) = x (N, in) @ weight^T + bias: each row of the weight is read once."""
+    for j in range(first, last):
+        for i in range(x.shape[0]):
+            y[i, j] = dot(weight[j], x[i]) + bias[j]
 
 
 @jit(inline=True)
@@ -85,6 +104,13 @@ def linear_backward_parameters(dy, x, dweight, dbias, turn, n_turns):  # type: i
     first, last = share(turn, n_turns, dweight.shape[0])
     gemm(1, dy[:, first:last], True, x, False, 0, dweight[first:last])
     sum_of_rows(dy[:, first:last], dbias[first:last])
+
+
+@jit(parallel=True)
+def _forward_few(x: In2, weight: In2, bias: In1, y: Out2, n_threads: Int) -> None:
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, weight.shape[0])
+        linear_few_rows(x, weight, bias, y, first, last)
 
 
 @jit(parallel=True)
