@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -14,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import llvmlite.binding  # type: ignore[import-untyped]  # it ships no types
 import numba
+import numpy as np
 from numba import types
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it ships no types
 
@@ -27,8 +30,9 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "boundscheck": False,
     "nogil": True,
-    "cache": True,
+    "no_cfunc_wrapper": True,
 }
+_HELPER_OPTIONS = {**_OPTIONS, "no_cpython_wrapper": True}  # called by kernels only; saves a quarter of the time
 _TYPES: dict[str, Any] = {
     **{f"In{n}": types.Array(types.float32, n, "C", readonly=True) for n in range(1, 5)},
     **{f"Out{n}": types.Array(types.float32, n, "C") for n in range(1, 5)},
@@ -43,7 +47,7 @@ _NAMES = {"scipy_cblas_sgemm64_": 64, "cblas_sgemm64_": 64, "cblas_sgemm": 32}  
 
 
 def compile(kernel: jit.Compiled) -> Callable[..., Any]:
-    """The dispatcher of a kernel, for the signature that its annotations give."""
+    """The dispatcher of a kernel, for the signature that its annotations give; of a helper, for what it is handed."""
     function = kernel.python
     scope = {**function.__globals__}
     for name in function.__code__.co_names:  # what it calls by name
@@ -55,15 +59,50 @@ def compile(kernel: jit.Compiled) -> Callable[..., Any]:
         elif value is jit.gemm:
             scope[name] = _gemm
     copy = FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
-    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    # numba compiles again where this file has changed; with the fingerprint, where a helper of another file has too
+    copy.__module__, copy.__qualname__ = function.__module__, f"{function.__qualname__}_{_fingerprint(kernel)}"
     dispatcher: Callable[..., Any]
     if kernel.inline:
-        dispatcher = numba.njit(**_OPTIONS)(copy)
+        dispatcher = numba.njit(**_HELPER_OPTIONS)(copy)
         return dispatcher
     arguments = [_TYPES[str(a)] for name, a in function.__annotations__.items() if name != "return"]
     signature = _TYPES[str(function.__annotations__["return"])](*arguments)
-    dispatcher = numba.njit([signature], parallel=kernel.parallel, **_OPTIONS)(copy)
+    make = numba.njit([signature], parallel=kernel.parallel, cache=not _unkept, **_OPTIONS)
+    try:
+        dispatcher = make(copy)
+    except (OSError, RuntimeError) as error:  # no folder to write to; numba says so with a RuntimeError
+        if _unkept or not (isinstance(error, OSError) or "cannot cache" in str(error)):
+            raise
+        _unkept.append(function.__name__)
+        warnings.warn(
+            f"compiled kernels cannot be kept on disk, so each start compiles them again: {error}; "
+            "set NUMBA_CACHE_DIR to a folder that can be written to",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return compile(kernel)
     return dispatcher
+
+
+_unkept: list[str] = []  # the kernel that could not be kept on disk: no other is tried
+
+
+def _fingerprint(kernel: jit.Compiled) -> str:
+    """Changes when the code of a kernel or of a helper changes, in whatever file it stands."""
+    digest = hashlib.sha256()
+    waiting, seen = [kernel], {kernel}
+    while waiting:
+        function = waiting.pop().python
+        code = function.__code__
+        digest.update(code.co_code + repr((code.co_consts, code.co_names)).encode())
+        for name in code.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, jit.Compiled) and value not in seen:
+                seen.add(value)
+                waiting.append(value)
+            elif isinstance(value, (int, float, np.number)):
+                digest.update(repr(value).encode())  # numba takes a number of the module for a constant
+    return digest.hexdigest()[:8]
 
 
 def _sgemm() -> tuple[int, int]:
@@ -100,7 +139,7 @@ _external: Any = types.ExternalFunction(
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**_HELPER_OPTIONS)
 def _gemm(alpha, a, trans_a, b, trans_b, beta, c):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     k = a.shape[0] if trans_a else a.shape[1]
     _external(

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, TypeAlias
 
@@ -50,6 +51,19 @@ def prange(n: int) -> range:
     return range(n)
 
 
+_watchers: list[Callable[[str], object]] = []
+
+
+@contextmanager
+def watch_compiling(callback: Callable[[str], object]) -> Iterator[None]:
+    """Inside the block, call `callback(name)` after each kernel that had to be compiled, since disk had none."""
+    _watchers.append(callback)
+    try:
+        yield
+    finally:
+        _watchers.remove(callback)
+
+
 class Compiled:
     """A function that is compiled on its first call, with the functions it calls that are marked `jit` too."""
 
@@ -66,7 +80,11 @@ class Compiled:
     def machine(self) -> Callable[..., Any]:
         """The compiled function, made now or loaded from disk if it is not there yet."""
         if self._machine is None:
-            self._machine = importlib.import_module("autograd.compiler").compile(self)
+            machine: Any = importlib.import_module("autograd.compiler").compile(self)
+            self._machine = machine
+            if not self.inline and not machine.stats.cache_hits:
+                for callback in _watchers:
+                    callback(self.__name__)
         assert self._machine is not None
         return self._machine
 

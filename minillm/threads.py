@@ -15,6 +15,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
+from autograd import backends
+from autograd.backends import numba as numba_backend
 from minillm.errors import UserError
 
 
@@ -35,31 +37,51 @@ def blas_threads() -> int:
     return max((pool["num_threads"] for pool in _blas_pools()), default=1)
 
 
-def limit_threads(n: int | None = None) -> threadpool_limits:
-    """Let BLAS and OpenMP use `n` threads from here on, or, as a `with` block, until its end.
+class limit_threads:
+    """Compute on `n` threads from here on, or, as a `with` block, until its end: in one pool, whatever else is set.
+
+    Under the backend "numba" its kernels run on them, and BLAS, which they call, on one; under the others BLAS and
+    OpenMP do. So switch the backend on before.
 
     Args:
-        n: None leaves BLAS as it is (so OPENBLAS_NUM_THREADS holds), but never more threads than available cores.
+        n: None is as many as there are available cores, or fewer where OPENBLAS_NUM_THREADS or NUMBA_NUM_THREADS,
+            whichever counts, says so.
 
     Warns:
         RuntimeWarning: more threads than cores.
 
     Raises:
         UserError: n below 1.
+        BackendError: more threads than numba has.
     """
-    cores = available_cores()
-    if n is None:
-        n = min(cores, blas_threads())
-    if n < 1:
-        raise UserError(f"threads is {n}: give a whole number of at least 1, at best at most {cores}")
-    if n > cores:
-        warnings.warn(
-            f"{n} threads on {cores} available cores wait for each other and can be many times slower: "
-            f"use at most {cores}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return threadpool_limits(limits=n)
+
+    def __init__(self, n: int | None = None) -> None:
+        self._compiled = backends.name_of() == "numba"
+        cores = available_cores()
+        if n is None:
+            n = min(cores, numba_backend.pool_size() if self._compiled else blas_threads())
+        if n < 1:
+            raise UserError(f"threads is {n}: give a whole number of at least 1, at best at most {cores}")
+        if n > cores:
+            warnings.warn(
+                f"{n} threads on {cores} available cores wait for each other and can be many times slower: "
+                f"use at most {cores}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._kernels_before = numba_backend.threads()
+        self._pools = threadpool_limits(1, "blas") if self._compiled else threadpool_limits(n)
+        if self._compiled:
+            numba_backend.set_threads(n)
+        self.n = n
+
+    def __enter__(self) -> limit_threads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._compiled:
+            numba_backend.set_threads(self._kernels_before)
+        self._pools.restore_original_limits()
 
 
 def _blas_pools() -> list[dict[str, Any]]:

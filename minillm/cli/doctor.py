@@ -6,12 +6,14 @@ import argparse
 import math
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from autograd import BackendError, backends, no_grad, use_backend
 from autograd.gradcheck import GradcheckError, gradcheck
 from minillm import GPT, GPTConfig
+from minillm.cli.backend import add_backend_flag, choose_backend, compile_kernels
 
 # small enough that all checks take a second; float64, so that differences have digits to spare
 CONFIG = GPTConfig(vocab_size=64, context_length=8, n_layer=2, n_head=2, d_model=16, dtype="float64")
@@ -29,20 +31,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Show the versions, cores, threads and backends found, then train a tiny model: its initial loss, "
         "its gradients and whether it learns one batch by heart. Exit code 1 if a check fails.",
     )
-    parser.add_argument("--backend", default="numpy", help="backend to check: numpy or cupy (numpy)")
+    add_backend_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from minillm.threads import limit_threads
+    from minillm.train.warm_up import warm_up
 
-    failed = False
-    with use_backend(args.backend):  # before anything is printed: it may not run here
+    failed, backend = False, choose_backend(args.backend)
+    config = replace(CONFIG, dtype="float32") if backend == "numba" else CONFIG  # what its kernels are compiled for
+    with use_backend(backend):  # before anything is printed: it may not run here
         for line in _environment():
             print(line)
         with limit_threads(1):  # the model is tiny: more threads would wait for each other
-            ids = np.random.default_rng(0).integers(CONFIG.vocab_size, size=(4, CONFIG.context_length + 1))  # (B, T+1)
-            model, batch = GPT(CONFIG), (ids[:, :-1], ids[:, 1:])
+            compile_kernels(lambda: warm_up(config))
+            ids = np.random.default_rng(0).integers(config.vocab_size, size=(4, config.context_length + 1))  # (B, T+1)
+            model, batch = GPT(config), (ids[:, :-1], ids[:, 1:])
             for check in (check_initial_loss, check_gradients, check_overfits):  # in this order: the last one trains
                 passed, fact = check(model, batch)
                 print(f"{'PASS' if passed else 'FAIL'}  {fact}")

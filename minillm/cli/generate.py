@@ -8,6 +8,7 @@ import itertools
 import sys
 
 from autograd import use_backend
+from minillm.cli.backend import add_backend_flag, add_threads_flag, choose_backend, compile_kernels
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,19 +32,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="equal seeds write equal texts (0)")
     parser.add_argument("--stop", metavar="TEXT", help="stop before the first TEXT that the model writes")
-    parser.add_argument("--backend", default="numpy", help="numpy or cupy (numpy)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of linear algebra (the available cores)")
+    add_backend_flag(parser)
+    add_threads_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from minillm.generate import generate_text
+    from minillm.generate import generate, generate_text
     from minillm.threads import limit_threads
     from minillm.weights import load_model
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for what it cannot
-    with limit_threads(args.threads), use_backend(args.backend):
+    with use_backend(choose_backend(args.backend)), limit_threads(args.threads):
         model, tokenizer = load_model(args.model)
         pieces = generate_text(
             model,
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             stop=args.stop,
         )
+        compile_kernels(lambda: list(generate(model, [0], 2)))
         for piece in itertools.chain([args.prompt], pieces):
             print(piece, end="", flush=True)
         print()

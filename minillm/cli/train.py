@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograd import use_backend
 from minillm import GPT, GPTConfig, UserError, __version__
+from minillm.cli.backend import add_backend_flag, add_threads_flag, choose_backend, compile_kernels
 from minillm.config import PRESETS
 from minillm.data import STDLIB
 from minillm.tokenizer import TOKENIZERS
@@ -39,8 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (runs/PRESET)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
-    parser.add_argument("--backend", default="numpy", help="numpy or cupy (numpy)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of linear algebra (the available cores)")
+    add_backend_flag(parser)
+    add_threads_flag(parser)
     _add_fields(parser.add_argument_group("training (the preset has the defaults)"), TrainConfig)
     _add_fields(parser.add_argument_group("model (the preset has the defaults)"), GPTConfig)
     parser.set_defaults(run=run)
@@ -61,14 +62,17 @@ def _add_fields(group: argparse._ArgumentGroup, config: type[GPTConfig] | type[T
 
 
 def run(args: argparse.Namespace) -> int:
-    from minillm.threads import blas_threads, limit_threads
+    from minillm.threads import limit_threads
+    from minillm.train.warm_up import warm_up
 
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite were both given: give the one that you mean")
     out = args.out or Path("runs") / (args.preset or DEFAULT_PRESET)
-    with limit_threads(args.threads), use_backend(args.backend):
-        print(f"backend {args.backend}, {blas_threads()} threads")
+    backend = choose_backend(args.backend)
+    with use_backend(backend), limit_threads(args.threads) as limit:
+        print(f"backend {backend}, {limit.n} threads")
         trainer = _resume(args, out) if args.resume else _start(args, out)
+        compile_kernels(lambda: warm_up(trainer.model.config))
         if not trainer.train():
             again = shlex.join(["minillm", "train", "--out", str(out), "--resume"])
             print(f"\nstopped at step {trainer.step}, which is saved; to go on: {again}", file=sys.stderr)

@@ -1,10 +1,14 @@
 """Cores and threads: cgroup files as Linux writes them, in a folder of the test's own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
+from autograd import BackendError, use_backend
+from autograd.backends import numba as numba_backend
 from minillm import threads
 from minillm.errors import UserError
 from minillm.threads import available_cores, blas_threads, limit_threads
@@ -82,3 +86,34 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_threads_are_refused() -> None:
     with pytest.raises(UserError, match="threads is 0"):
         limit_threads(0)
+
+
+# --- under numba: the kernels get the threads, and BLAS, which they call, one -----------------------------------------
+
+
+@pytest.fixture
+def on_numba() -> Iterator[None]:
+    pytest.importorskip("numba")
+    with use_backend("numba"):
+        yield
+
+
+@pytest.mark.usefixtures("on_numba")
+def test_one_pool_under_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    monkeypatch.setattr(numba_backend, "pool_size", lambda: 4)
+    with threadpool_limits(2, "blas"):
+        before = numba_backend.threads()
+        with limit_threads() as limit:
+            assert (limit.n, numba_backend.threads(), blas_threads()) == (2, 2, 1)
+        assert (numba_backend.threads(), blas_threads()) == (before, 2)
+
+
+@pytest.mark.usefixtures("on_numba")
+def test_numbas_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "available_cores", lambda: 64)
+    monkeypatch.setattr(numba_backend, "pool_size", lambda: 1)
+    with limit_threads() as limit:
+        assert limit.n == 1
+    with pytest.raises(BackendError, match="threads is 3, and the backend 'numba' has 1"):
+        limit_threads(3)

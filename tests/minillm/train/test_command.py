@@ -14,6 +14,7 @@ from minillm.train import TrainConfig
 from minillm.weights import load_model
 
 SMALL = ["--preset", "nano", "--steps", "4", "--batch-size", "2", "--log-every", "2", "--threads", "1"]
+SMALL += ["--backend", "numpy"]  # where nothing has to be compiled
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""The flags --backend and --threads, and kernels that are compiled before work begins."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from autograd import BackendError, backends, jit, modes
+
+
+def add_backend_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", help=f"{', '.join(backends.BACKENDS)} (numba, or numpy where numba cannot run)", metavar="NAME"
+    )
+
+
+def add_threads_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to compute on (the available cores)")
+
+
+def choose_backend(name: str | None) -> str:
+    """The backend that was asked for, or else numba; numpy, with a line that says why, where numba cannot run."""
+    if name is not None:
+        return name
+    try:
+        backends.load("numba")
+    except BackendError as error:
+        print(f"minillm: using the backend numpy, which is slower: {error}", file=sys.stderr)
+        return "numpy"
+    return "numba"
+
+
+def compile_kernels(run: Callable[[], object]) -> None:
+    """Under numba, call `run`, which uses every kernel that will be needed, and show how many had to be compiled."""
+    if modes.backend_name.get() != "numba":
+        return
+    with (
+        tqdm(
+            desc="compiling kernels, once",
+            bar_format="{desc}: {n} in {elapsed}",
+            file=sys.stderr,
+            delay=0.5,
+            leave=False,
+        ) as bar,
+        jit.watch_compiling(lambda _: bar.update()),
+    ):
+        run()
