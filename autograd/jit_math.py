@@ -16,8 +16,7 @@ from autograd.jit import jit
 
 @jit(inline=True)
 def _exp_parts(x):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    """2^n and e^r - 1; 2^n is 0 for x below -87.68 and infinite above 88.37."""
-    x = min(max(x, np.float32(-88)), np.float32(88.8))
+    """2^n and e^r - 1 for x from -88, where 2^n is 0 from -87.68 down, to 88.8, where it is infinite from 88.37 up."""
     exponent = np.int32(x * np.float32(1.4426950408889634) + np.float32(127.5))  # n + 127, as a float has it; >= 0
     n = np.float32(exponent) - np.float32(127)
     r = (x - n * np.float32(0.693359375)) + n * np.float32(2.12194440e-4)  # ln 2 in two parts: the first has few bits
@@ -33,7 +32,7 @@ def _exp_parts(x):  # type: ignore[no-untyped-def]  # compiled for what it is ha
 @jit(inline=True)
 def exp(x):  # type: ignore[no-untyped-def]
     """e^x: 0 below -87.68, where float32 has few digits left, and infinity above 88.37."""
-    power, rest = _exp_parts(x)
+    power, rest = _exp_parts(min(max(x, np.float32(-88)), np.float32(88.8)))
     return power * (np.float32(1) + rest)
 
 

@@ -75,13 +75,12 @@ def _forward(ids: Ids1, weight: In2, y: Out2, n_threads: Int) -> None:
 def _backward(dy: In2, ids: Ids1, dweight: Out2, n_threads: Int) -> None:
     for t in prange(n_threads):  # each takes some columns of all rows: equal work, and the order of the ids for each
         first, last = share(t, n_threads, dy.shape[1])
-        own_dy, own_dweight = dy[:, first:last], dweight[:, first:last]
-        for v in range(own_dweight.shape[0]):
-            own_dweight[v] = 0
-        for i in range(own_dy.shape[0]):
-            row = own_dweight[ids[i]]
+        for v in range(dweight.shape[0]):
+            dweight[v][first:last] = 0
+        for i in range(dy.shape[0]):
+            row, own_dy = dweight[ids[i]][first:last], dy[i][first:last]
             for j in range(row.shape[0]):
-                row[j] += own_dy[i, j]
+                row[j] += own_dy[j]
 
 
 class Embedding(Module):

@@ -90,12 +90,13 @@ def add_to_rows(y, bias):  # type: ignore[no-untyped-def]  # compiled for what i
 
 
 @jit(inline=True)
-def sum_of_rows(x, total):  # type: ignore[no-untyped-def]
-    """total (C,) is set to the sum of the rows of x (N, C)."""
+def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]
+    """total is set to the sum of the rows of x (N, C) from column `first` on."""
     total[:] = 0
     for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            total[j] += x[i, j]
+        row = x[i][first:]  # of a row, a slice is contiguous for the compiler too
+        for j in range(total.shape[0]):
+            total[j] += row[j]
 
 
 @jit(inline=True)
@@ -103,7 +104,7 @@ def linear_backward_parameters(dy, x, dweight, dbias, turn, n_turns):  # type: i
     """The rows of dweight (out, in) and the elements of dbias (out,) that fall to one of n_turns turns."""
     first, last = share(turn, n_turns, dweight.shape[0])
     gemm(1, dy[:, first:last], True, x, False, 0, dweight[first:last])
-    sum_of_rows(dy[:, first:last], dbias[first:last])
+    sum_of_rows(dy, first, dbias[first:last])
 
 
 @jit(parallel=True)
