@@ -36,7 +36,7 @@ class KVCache:
         self.values = np.empty_like(like, shape=shape)  # (L, B, H, T_max, D)
         self.length = 0  # positions held
         self._real = np.ones_like(like, bool, shape=(batch_size, config.context_length))  # False for padding
-        self._padded = False
+        self.padded = False  # whether any position is padding
 
     def layer(self, i: int) -> LayerCache:
         """What layer i reads and writes."""
@@ -51,8 +51,8 @@ class KVCache:
         Returns:
             booleans (B, length + T), or None where no position is padding.
         """
-        self._padded = self._padded or new is not None
-        if not self._padded:
+        self.padded = self.padded or new is not None
+        if not self.padded:
             return None
         end = self.length + T
         self._real[:, self.length : end] = True if new is None else new

@@ -20,6 +20,7 @@ from minillm.layers.attention import LayerCache
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
 from minillm.layers.feed_forward_half import feed_forward_half
 from minillm.layers.head_loss import head_loss
+from minillm.layers.layernorm import layernorm_forward
 from minillm.layers.linear import linear
 from minillm.layers.token_step import cached_block, one_kernel
 from minillm.module import Module
@@ -62,8 +63,6 @@ class Block(Module):
 
     def __call__(self, x: Tensor, mask: Array | None = None, cache: LayerCache | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C)."""
-        if cache is not None and one_kernel(x, mask, self.attn.qkv.weight, self.mlp.activation):
-            return self._token_step(x, cache)
         x = x + self.dropout(self.attn(self.ln1(x), mask, cache))
         return self._feed_forward_half(x)
 
@@ -76,13 +75,13 @@ class Block(Module):
             return feed_forward_half(*fused, eps=norm.eps)
         return x + self.dropout(self.mlp(self.ln2(x)))
 
-    def _token_step(self, x: Tensor, cache: LayerCache) -> Tensor:
-        """The same for x (B, 1, C), as one kernel."""
+    def token_step(self, x: Array, cache: LayerCache) -> Array:
+        """The same for an array x (B, 1, C), as one kernel where it has a twin."""
         layers = (self.ln1, self.attn.qkv, self.attn.proj, self.ln2, self.mlp.fc, self.mlp.proj)
         arrays = [None if p is None else p.data for layer in layers for p in (layer.weight, layer.bias)]
-        run = cached_block.on(backends.name_of(x.data))
-        caches = {"length": cache.length, "n_head": self.attn.n_head, "eps": self.ln1.eps}
-        return Tensor(run(x.data, cache.keys, cache.values, *arrays, **caches))
+        attributes = {"length": cache.length, "n_head": self.attn.n_head, "eps": self.ln1.eps}
+        y: Array = cached_block.on(backends.name_of(x))(x, cache.keys, cache.values, *arrays, **attributes)
+        return y
 
 
 class GPT(Module):
@@ -137,8 +136,12 @@ class GPT(Module):
         if cache is not None:
             self._check_inference()
             cache.check(self.config, ids, mask)
-        x = self.ln_f(self._hidden(ids, mask, cache))  # (B, T, C)
-        logits = linear(x, self._head_weight)  # (B, T, V)
+        kernels = mask is None and one_kernel(ids, self._head_weight, self.config.activation)
+        if cache is not None and not cache.padded and kernels:
+            logits = self._token_logits(ids, cache)  # (B, 1, V)
+        else:
+            x = self.ln_f(self._hidden(ids, mask, cache))  # (B, T, C)
+            logits = linear(x, self._head_weight)  # (B, T, V)
         if cache is not None:
             cache.length += ids.shape[1]  # at the end: a call that fails has not been
         if targets is None:
@@ -173,6 +176,18 @@ class GPT(Module):
         for i, block in enumerate(self.blocks):
             x = block(x, mask) if cache is None else block(x, mask, cache.layer(i))  # (B, T, C)
         return x
+
+    def _token_logits(self, ids: Array, cache: KVCache) -> Tensor:
+        """Logits (B, 1, V) of the tokens ids (B, 1) behind those in the cache, where each block is one kernel.
+
+        For so few numbers NumPy is done before threads have begun: only the blocks and the head have kernels.
+        """
+        x = self.token_embedding.weight.data[ids] + self.position_embedding.weight.data[cache.length]  # (B, 1, C)
+        for i, block in enumerate(self.blocks):
+            x = block.token_step(x, cache.layer(i))  # (B, 1, C)
+        bias = None if self.ln_f.bias is None else self.ln_f.bias.data
+        x, _ = layernorm_forward(x, self.ln_f.weight.data, bias, eps=self.ln_f.eps)  # (B, 1, C)
+        return linear(Tensor(x), self._head_weight)
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in one pass over the flat buffer."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograd import Op, Tensor, modes
+from autograd import Tensor, modes
 from autograd.backends import Array, name_of
 from autograd.backends.numba import threads
 from autograd.jit import Bool, Float, In1, In2, Int, Out2, Out3, Out4, jit, prange, share
 from autograd.jit_math import exp
 from autograd.kernel import Kernel
-from minillm.layers.activations import gelu_tanh, gelu_tanh_forward, gelu_tanh_t
+from minillm.layers.activations import gelu_tanh_forward, gelu_tanh_t
 from minillm.layers.attention import attention_cached
 from minillm.layers.layernorm import layernorm_forward, layernorm_row
 from minillm.layers.linear import FEW_ROWS, dot, linear_few_rows, linear_forward
@@ -67,13 +67,17 @@ def block_cached(
 cached_block = Kernel(block_cached)
 
 
-def one_kernel(x: Tensor, mask: Array | None, weight: Tensor, activation: Op) -> bool:
-    """Whether a block does x (B, T, C) as one kernel, and not as its parts. `weight` stands for all its parameters."""
-    if mask is not None or x.shape[1] != 1 or x.shape[0] > FEW_ROWS or activation is not gelu_tanh:
+def one_kernel(ids: Array, weight: Tensor, activation: str) -> bool:
+    """Whether blocks run on ids (B, T) as one kernel each, and not as their parts.
+
+    `weight` stands for all parameters: they have one dtype and live in one place.
+    """
+    B, T = ids.shape
+    if T != 1 or B > FEW_ROWS or activation != "gelu_tanh":
         return False
     if modes.observer.get() is not None or modes.composed.get():  # they are to see each part
         return False
-    return cached_block.has_twin(name_of(x.data), x.data, weight.data)
+    return cached_block.has_twin(name_of(weight.data), weight.data)
 
 
 def block_cached_numba(
@@ -164,10 +168,10 @@ def attend(qkv, keys, values, scores, first, last):  # type: ignore[no-untyped-d
 
 
 @jit(inline=True)
-def activate(x):  # type: ignore[no-untyped-def]
-    """gelu_tanh of x (B, n), in place."""
+def activate(x, first, last):  # type: ignore[no-untyped-def]
+    """gelu_tanh of columns `first` to `last` of x (B, F), in place."""
     for b in range(x.shape[0]):
-        row = x[b]
+        row = x[b][first:last]  # of a row, a slice is contiguous for the compiler too
         for j in range(row.shape[0]):
             row[j] = np.float32(0.5) * row[j] * (np.float32(1) + gelu_tanh_t(row[j]))
 
@@ -203,7 +207,7 @@ def _half(
         if attention:
             attend(wide, keys, values, scores, first_group, last_group)
         else:
-            activate(wide[:, first:last])
+            activate(wide, first, last)
     for t in prange(n_threads):
         first, last = share(t, n_threads, x.shape[1])
         add_few_rows(wide, weight2, bias2, x, first, last)

@@ -15,7 +15,6 @@ from minillm import GPT, GPTConfig
 from minillm.generate import generate
 from minillm.kv_cache import KVCache
 from minillm.layers import token_step
-from minillm.layers.activations import gelu_tanh, relu
 
 pytest.importorskip("numba")
 from autograd.backends import numba as numba_backend
@@ -90,23 +89,37 @@ def test_other_dtypes_and_layouts_go_to_the_reference(cast):
 
 
 def test_when_it_runs():
-    def runs(x: np.ndarray, mask: Any = None, activation: Any = gelu_tanh) -> bool:
-        return token_step.one_kernel(Tensor(x), mask, Tensor(np.ones((3, 3), x.dtype)), activation)
+    def runs(B: int = 1, T: int = 1, activation: str = "gelu_tanh", dtype: Any = np.float32) -> bool:
+        return token_step.one_kernel(np.zeros((B, T), int), Tensor(np.ones((3, 3), dtype)), activation)
 
-    one = np.ones((1, 1, 3), np.float32)
-    assert not runs(one)
+    assert not runs()
     with use_backend("numba"):
-        assert runs(one)
-        assert runs(np.repeat(one, 8, axis=0))
-        assert not runs(np.repeat(one, 9, axis=0))
-        assert not runs(np.repeat(one, 2, axis=1))
-        assert not runs(one, mask=np.ones((1, 1), bool))
-        assert not runs(one, activation=relu)
-        assert not runs(one.astype(np.float64))
+        assert runs()
+        assert runs(B=8)
+        assert not runs(B=9)
+        assert not runs(T=2)
+        assert not runs(activation="relu")
+        assert not runs(dtype=np.float64)
         with observe(lambda *_: None):
-            assert not runs(one)
+            assert not runs()
         with compose():
-            assert not runs(one)
+            assert not runs()
+
+
+@pytest.mark.parametrize("when", ["prompt", "token"])
+def test_padding_is_left_to_the_parts(when):
+    model = GPT(GPTConfig(**SMALL), seed=1)
+    ids = np.random.default_rng(0).integers(0, 11, (2, 6))
+    real = np.ones((2, 5), bool)
+    real[0, 4 if when == "token" else 0] = False
+    results = []
+    for backend in ("numpy", "numba"):
+        with use_backend(backend), no_grad():
+            cache = KVCache(model.config, 2, like=model.flat.data)
+            model(ids[:, :4], mask=real[:, :4], cache=cache)
+            model(ids[:, 4:5], mask=real[:, 4:] if when == "token" else None, cache=cache)
+            results.append(model(ids[:, 5:], cache=cache)[0].data)
+    np.testing.assert_allclose(results[1], results[0], rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("overrides", [{}, {"bias": False}, {"tie_embeddings": False}, {"activation": "relu"}])
