@@ -14,7 +14,7 @@ from autograd.checkpoint import checkpoint
 from autograd.gradcheck.mutants import Mutant, mutants_of
 from autograd.ops import broadcast, reduce
 from autograd.tensor import Tensor, accumulate, tape
-from minillm.layers import activations, attention, cross_entropy, dropout
+from minillm.layers import activations, attention, cross_entropy, dropout, layernorm
 from minillm.train.loop import accumulate_gradients
 
 # what gradients go through beside the backward functions, and which of its lines: the others cannot change one
@@ -27,6 +27,7 @@ HELPERS: list[tuple[Callable[..., Any], str]] = [
     (attention.masked_softmax, ""),
     (cross_entropy._shares, "weight"),
     (activations.relu_forward, "positive ="),
+    (layernorm.scale_and_shift, ""),
     (Tensor.backward, r"grads\[parent\] ="),
     (Tensor._upstream, "ones_like"),
     (accumulate, ""),
@@ -37,11 +38,16 @@ HELPERS: list[tuple[Callable[..., Any], str]] = [
 
 _PREPEND = "what stands before the first sorted id must only differ from it; ids are never negative, so this does too"
 
+_WHETHER = "backward asks of this bias only whether there is one, and so there is when it is rolled"
+
 # mutants that compute the same: name -> proof
 EQUIVALENT = {
     "scatter_add: sign, line 7: sorted_ids[0] - 1 -> sorted_ids[0] + 1": _PREPEND,
     "scatter_add: dropped term, line 7: sorted_ids[0] - 1 -> -1": _PREPEND,
     "scatter_add: wrong constant, line 7: 1 -> 2": _PREPEND,
+    "feed_forward_half: stale saved array, line 10: fc_bias -> rolled(fc_bias)": _WHETHER,
+    "feed_forward_half: stale saved array, line 12: proj_bias -> rolled(proj_bias)": _WHETHER,
+    "head_loss: stale saved array, line 7: norm_bias -> rolled(norm_bias)": _WHETHER,
     "masked_softmax: wrong constant, line 5: 0 -> 1": (
         "the shift is not finite where all scores of the row are -inf, and these stay -inf whatever is subtracted"
     ),
