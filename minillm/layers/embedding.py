@@ -68,7 +68,9 @@ def _forward(ids: Ids1, weight: In2, y: Out2, n_threads: Int) -> None:
     for t in prange(n_threads):
         first, last = share(t, n_threads, ids.shape[0])
         for i in range(first, last):
-            y[i] = weight[ids[i]]
+            own_y, row = y[i], weight[ids[i]]
+            for j in range(row.shape[0]):
+                own_y[j] = row[j]
 
 
 @jit(parallel=True)
@@ -76,7 +78,9 @@ def _backward(dy: In2, ids: Ids1, dweight: Out2, n_threads: Int) -> None:
     for t in prange(n_threads):  # each takes some columns of all rows: equal work, and the order of the ids for each
         first, last = share(t, n_threads, dy.shape[1])
         for v in range(dweight.shape[0]):
-            dweight[v][first:last] = 0
+            row = dweight[v][first:last]
+            for j in range(row.shape[0]):
+                row[j] = 0
         for i in range(dy.shape[0]):
             row, own_dy = dweight[ids[i]][first:last], dy[i][first:last]
             for j in range(row.shape[0]):

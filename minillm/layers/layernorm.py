@@ -77,7 +77,7 @@ def layernorm_backward_numba(
 ) -> tuple[Array, Array, Array | None]:
     C, n = x.shape[-1], threads()
     dx = workspace.empty(x.shape)
-    parts = np.empty((n, 2, C), x.dtype)  # dweight and dbias of each thread's rows
+    parts = np.zeros((n, 2, C), x.dtype)  # dweight and dbias of each thread's rows
     rows = (a.reshape(-1, C) for a in (dy, x, dx))
     _backward(*rows, mean.reshape(-1), rstd.reshape(-1), weight, parts, n)
     dweight, dbias = parts.sum(0)  # (C,) each
@@ -132,7 +132,6 @@ def _forward(x: In2, weight: In1, bias: In1, y: Out2, mean: Out1, rstd: Out1, ep
 def _backward(dy: In2, x: In2, dx: Out2, mean: In1, rstd: In1, weight: In1, parts: Out3, n_threads: Int) -> None:
     for t in prange(n_threads):
         first, last = share(t, n_threads, x.shape[0])
-        parts[t] = 0
         for i in range(first, last):
             layernorm_backward_row(dy[i], x[i], mean[i], rstd[i], weight, dx[i], parts[t, 0], parts[t, 1])
 

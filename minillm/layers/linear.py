@@ -92,7 +92,8 @@ def add_to_rows(y, bias):  # type: ignore[no-untyped-def]  # compiled for what i
 @jit(inline=True)
 def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]
     """total is set to the sum of the rows of x (N, C) from column `first` on."""
-    total[:] = 0
+    for j in range(total.shape[0]):
+        total[j] = 0
     for i in range(x.shape[0]):
         row = x[i][first:]  # of a row, a slice is contiguous for the compiler too
         for j in range(total.shape[0]):
