@@ -17,6 +17,7 @@ from minillm.kv_cache import KVCache
 from minillm.layers import CausalSelfAttention, Dropout, Embedding, FeedForward, LayerNorm, Linear
 from minillm.layers.activations import gelu_tanh
 from minillm.layers.attention import LayerCache
+from minillm.layers.attention_half import attention_half
 from minillm.layers.cross_entropy import IGNORE_INDEX, cross_entropy
 from minillm.layers.feed_forward_half import feed_forward_half
 from minillm.layers.head_loss import head_loss
@@ -63,8 +64,16 @@ class Block(Module):
 
     def __call__(self, x: Tensor, mask: Array | None = None, cache: LayerCache | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C)."""
-        x = x + self.dropout(self.attn(self.ln1(x), mask, cache))
-        return self._feed_forward_half(x)
+        return self._feed_forward_half(self._attention_half(x, mask, cache))
+
+    def _attention_half(self, x: Tensor, mask: Array | None, cache: LayerCache | None) -> Tensor:
+        """x + attn(ln1(x)), in one piece where the backend has a kernel for it."""
+        norm, qkv, proj = self.ln1, self.attn.qkv, self.attn.proj
+        fused = (x, norm.weight, norm.bias, qkv.weight, qkv.bias, proj.weight, proj.bias)
+        drops = self.training and self.dropout.p
+        if mask is None and cache is None and not drops and attention_half.has_twin(*fused):
+            return attention_half(*fused, n_head=self.attn.n_head, eps=norm.eps)
+        return x + self.dropout(self.attn(self.ln1(x), mask, cache))
 
     def _feed_forward_half(self, x: Tensor) -> Tensor:
         """x + mlp(ln2(x)), in one piece where the backend has a kernel for it."""

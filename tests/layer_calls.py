@@ -113,6 +113,18 @@ def feed_forward_half(d: Draw) -> Call:
     return op("feed_forward_half", [x, norm_weight, norm_bias, fc_weight, fc_bias, proj_weight, proj_bias])
 
 
+def attention_half(d: Draw) -> Call:
+    """Variants: plain; without some or all biases."""
+    C = max(d.C, 2)  # the norm of 1 is 0, and what rounding makes of it is multiplied by 1/sqrt(eps)
+    shapes = ((d.B, d.T, C), (C,), (C,), (3 * C, C), (3 * C,), (C, C), (C,))
+    x, norm_weight, norm_bias, qkv_weight, qkv_bias, proj_weight, proj_bias = d.arrays.make(*shapes)
+    qkv_weight = qkv_weight / qkv_weight.dtype.type(4)  # no softmax that is one key or another
+    norm_bias = norm_bias if d.variant < 2 else None
+    qkv_bias, proj_bias = (qkv_bias, proj_bias) if d.variant % 2 == 0 else (None, None)
+    inputs = [x, norm_weight, norm_bias, qkv_weight, qkv_bias, proj_weight, proj_bias]
+    return op("attention_half", inputs, n_head=d.H)
+
+
 def head_loss(d: Draw) -> Call:
     """Variants: plain; some or all targets ignored; without bias; with both."""
     x, norm_weight, norm_bias, weight = d.arrays.make((d.B, d.T, d.C), (d.C,), (d.C,), (d.D, d.C))
@@ -168,6 +180,7 @@ LAYERS: dict[str, Callable[[Draw], Call]] = {
     "dropout": dropout,
     "attention": attention,
     "cross_entropy": cross_entropy,
+    "attention_half": attention_half,
     "feed_forward_half": feed_forward_half,
     "head_loss": head_loss,
     "causal_self_attention": causal_self_attention,

@@ -14,6 +14,7 @@ from autograd.gradcheck.laws import (
 )
 from minillm.check.target import D_MODEL, DROPOUT, N_HEAD, Target, anywhere, batch_and_time, no_k_bias, packed
 from minillm.layers.attention import CausalSelfAttention, attention
+from minillm.layers.attention_half import attention_half
 
 
 def attention_target(rng: np.random.Generator) -> Target:
@@ -48,6 +49,13 @@ def attention_dropout_target(rng: np.random.Generator) -> Target:
     qkv = rng.standard_normal((*batch_and_time(rng), 3 * D_MODEL))
     attributes = {"n_head": N_HEAD, "dropout": DROPOUT, "dropout_key": (int(rng.integers(1000)), 0)}
     return Target(attention, [qkv], attributes, laws=[causal("qkv"), no_k_bias("qkv", axis=(0, 1))])
+
+
+def attention_half_target(rng: np.random.Generator) -> Target:
+    C = D_MODEL
+    shapes = ((*batch_and_time(rng), C), (C,), (C,), (3 * C, C), (3 * C,), (C, C), (C,))
+    laws = [causal("x"), no_k_bias("qkv_bias", axis=()), batch_permutation("x"), micro_batches("x")]
+    return Target(attention_half, [rng.standard_normal(shape) for shape in shapes], {"n_head": N_HEAD}, laws=laws)
 
 
 def causal_self_attention_target(rng: np.random.Generator) -> Target:

@@ -7,6 +7,7 @@ import numpy as np
 from autograd.gradcheck import Report
 from minillm.check.attention import (
     attention_dropout_target,
+    attention_half_target,
     attention_packed_target,
     attention_padded_target,
     attention_target,
@@ -49,6 +50,7 @@ LAYERS: dict[str, MakeTarget] = {
     "attention_padded": attention_padded_target,
     "attention_packed": attention_packed_target,
     "attention_dropout": attention_dropout_target,
+    "attention_half": attention_half_target,
     "causal_self_attention": causal_self_attention_target,
     "feed_forward": feed_forward_target,
     "feed_forward_half": feed_forward_half_target,

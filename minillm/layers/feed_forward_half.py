@@ -33,6 +33,7 @@ from minillm.layers.layernorm import (
     scale_and_shift,
 )
 from minillm.layers.linear import linear_backward, linear_backward_parameters, linear_composed, linear_forward
+from minillm.layers.residual import add_and_normalise_row, or_zeros, residual_row
 
 TILE = 512  # rows: more of them share one packing of the weights by BLAS; these still fit the cache of a core (L3)
 
@@ -115,11 +116,11 @@ def feed_forward_half_forward_numba(
     _forward(
         x.reshape(-1, C),
         norm_weight,
-        _or_zeros(norm_bias, C),
+        or_zeros(norm_bias, C),
         fc_weight,
-        _or_zeros(fc_bias, F),
+        or_zeros(fc_bias, F),
         proj_weight,
-        _or_zeros(proj_bias, C),
+        or_zeros(proj_bias, C),
         y.reshape(-1, C),
         mean.reshape(-1),
         rstd.reshape(-1),
@@ -158,7 +159,7 @@ def feed_forward_half_backward_numba(
         rstd.reshape(-1),
         h.reshape(-1, F),
         norm_weight,
-        _or_zeros(norm_bias, C),
+        or_zeros(norm_bias, C),
         fc_weight,
         proj_weight,
         dx.reshape(-1, C),
@@ -182,10 +183,6 @@ def feed_forward_half_backward_numba(
         dproj_weight,
         None if proj_bias is None else dproj_bias,
     )
-
-
-def _or_zeros(bias: Array | None, n: int) -> Array:
-    return np.zeros(n, np.float32) if bias is None else bias
 
 
 def _tiles(n_rows: int, C: int, F: int, n_threads: int) -> tuple[Array, Array]:
@@ -224,7 +221,7 @@ def _forward(
                 _gelu_row(a[i - start], fc_bias, h[i])
             gemm(1, a, False, proj_weight, True, 0, normed)
             for i in range(start, stop):
-                _residual_row(x[i], normed[i - start], proj_bias, y[i])
+                residual_row(x[i], normed[i - start], proj_bias, y[i])
 
 
 @jit(inline=True)
@@ -234,13 +231,6 @@ def _gelu_row(a, bias, h):  # type: ignore[no-untyped-def]  # compiled for what 
         x = a[j] + bias[j]
         h[j] = x
         a[j] = np.float32(0.5) * x * (np.float32(1) + gelu_tanh_t(x))
-
-
-@jit(inline=True)
-def _residual_row(x, branch, bias, y):  # type: ignore[no-untyped-def]
-    """y = x + branch + bias, all (C,)."""
-    for j in range(y.shape[0]):
-        y[j] = x[j] + branch[j] + bias[j]
 
 
 @jit(parallel=True)
@@ -276,7 +266,7 @@ def _backward_rows(
             for i in range(start, stop):
                 d = dnormed[i - start]
                 layernorm_backward_row(d, x[i], mean[i], rstd[i], norm_weight, dx[i], parts[t, 0], parts[t, 1])
-                _add_and_normalise_row(dy[i], x[i], mean[i], rstd[i], norm_weight, norm_bias, dx[i], normed[i])
+                add_and_normalise_row(dy[i], x[i], mean[i], rstd[i], norm_weight, norm_bias, dx[i], normed[i])
 
 
 @jit(inline=True)
@@ -289,14 +279,6 @@ def _gelu_backward_row(da, h, a, dh):  # type: ignore[no-untyped-def]
         dx = da[j] * gelu_tanh_slope(x, t)
         da[j] = dx
         dh[j] = dx
-
-
-@jit(inline=True)
-def _add_and_normalise_row(dy, x, mean, rstd, weight, bias, dx, normed):  # type: ignore[no-untyped-def]
-    """dy is added to dx, for the residual; normed = layernorm(x); all (C,)."""
-    for j in range(dx.shape[0]):
-        dx[j] += dy[j]
-        normed[j] = (x[j] - mean) * rstd * weight[j] + bias[j]
 
 
 @jit(parallel=True)

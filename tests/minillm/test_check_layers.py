@@ -46,11 +46,12 @@ LAWS = {
     "dlogits sums to zero over axis -1": {"cross_entropy"},
     "dx is orthogonal to xhat": {"layernorm_eps_0"},
     "K-bias gradient of qkv is zero": {"attention", "attention_padded", "attention_dropout"},
+    "K-bias gradient of qkv_bias is zero": {"attention_half"},
     "K-bias gradient of qkv.bias is zero": {"causal_self_attention"},
     "K-bias gradient of attn.qkv.bias is zero": {"block"},
     "K-bias gradient of blocks.0.attn.qkv.bias is zero": {"gpt", "gpt_untied", "gpt_dropout"},
     "causal in qkv": {"attention", "attention_padded", "attention_packed", "attention_dropout"},
-    "causal in x": {"causal_self_attention", "block"},
+    "causal in x": {"attention_half", "causal_self_attention", "block"},
     "causal in ids": {"gpt_logits"},
     "padding changes nothing": {"attention_padded", "gpt"},
     "fully masked rows are zero": {"attention_padded"},
@@ -59,7 +60,8 @@ LAWS = {
     "batch permutation": set(LAYERS) - {"layernorm_eps_0", "dropout", "attention_dropout", "gpt_dropout"},
     "micro-batches = full batch": {
         *("linear", "embedding", "layernorm", "cross_entropy", "head_loss", "attention", "attention_packed"),
-        *("causal_self_attention", "feed_forward", "feed_forward_half", "block", "gpt", "gpt_untied", "gpt_logits"),
+        *("attention_half", "causal_self_attention", "feed_forward", "feed_forward_half"),
+        *("block", "gpt", "gpt_untied", "gpt_logits"),
     },
 }
 
