@@ -82,18 +82,19 @@ def cross_entropy_composed(
 def cross_entropy_forward_numba(
     logits: Array, targets: Array, weights: Array | None = None, *, ignore_index: int = IGNORE_INDEX
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    return loss_of(logits, workspace.empty(logits.shape), targets, weights, ignore_index)
+    probs = workspace.empty(logits.shape)
+    probs[...] = logits
+    return loss_in_place(probs, targets, weights, ignore_index)
 
 
-def loss_of(
-    logits: Array, probs: Array, targets: Array, weights: Array | None, ignore_index: int
+def loss_in_place(
+    logits: Array, targets: Array, weights: Array | None, ignore_index: int
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    """What `cross_entropy_forward` returns, with the probabilities in `probs`, which may be `logits` itself."""
-    V = logits.shape[-1]
+    """What `cross_entropy_forward` returns; its probabilities are written over the logits."""
     t, shares = _shares(targets, weights, ignore_index, logits.dtype)  # (N,), (N,)
     nll = np.empty_like(shares)  # (N,)
-    _softmax_nll(logits.reshape(-1, V), t.astype(np.int64, copy=False), probs.reshape(-1, V), nll, threads())
-    return (nll * shares).sum(), (probs, t, shares)
+    _softmax_nll(logits.reshape(-1, logits.shape[-1]), t.astype(np.int64, copy=False), nll, threads())
+    return (nll * shares).sum(), (logits, t, shares)
 
 
 @cross_entropy.fast("numba")
@@ -106,24 +107,24 @@ def cross_entropy_backward_numba(dloss: Array, probs: Array, targets: Array, sha
 
 
 @jit(inline=True)
-def softmax_nll_row(x, target, probs):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    """probs = softmax(x), both (V,), which may be one array; returns -ln of the target's."""
-    largest, not_a_number = x[0], 0
+def softmax_nll_row(x, target):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    """x = softmax(x), (V,); returns -ln of the target's. In one array: two that may overlap go element by element."""
+    largest, n_nan = x[0], np.float32(0)
     for j in range(x.shape[0]):
         largest = max(largest, x[j])
-        not_a_number += x[j] != x[j]
-    if not_a_number or not np.isfinite(largest):  # the compiled exp knows no NaN
-        probs[:] = np.float32(np.nan)
+        n_nan += np.float32(0) if x[j] == x[j] else np.float32(1)
+    if n_nan > 0 or not np.isfinite(largest):  # the compiled exp knows no NaN
+        x[:] = np.float32(np.nan)
         return np.float32(np.nan)
     shifted_target = x[target] - largest
     total = np.float32(0)
     for j in range(x.shape[0]):
         e = exp(x[j] - largest)
-        probs[j] = e
+        x[j] = e
         total += e
     scale = np.float32(1) / total
     for j in range(x.shape[0]):
-        probs[j] *= scale
+        x[j] *= scale
     return np.log(total) - shifted_target
 
 
@@ -135,11 +136,11 @@ def scaled_row(x, scale, y):  # type: ignore[no-untyped-def]
 
 
 @jit(parallel=True)
-def _softmax_nll(logits: In2, targets: Ids1, probs: Out2, nll: Out1, n_threads: Int) -> None:
+def _softmax_nll(x: Out2, targets: Ids1, nll: Out1, n_threads: Int) -> None:
     for t in prange(n_threads):
-        first, last = share(t, n_threads, logits.shape[0])
+        first, last = share(t, n_threads, x.shape[0])
         for i in range(first, last):
-            nll[i] = softmax_nll_row(logits[i], targets[i], probs[i])
+            nll[i] = softmax_nll_row(x[i], targets[i])
 
 
 @jit(parallel=True)

@@ -19,7 +19,7 @@ from minillm.layers.cross_entropy import (
     cross_entropy,
     cross_entropy_backward,
     cross_entropy_forward,
-    loss_of,
+    loss_in_place,
     scaled_row,
 )
 from minillm.layers.layernorm import layernorm, layernorm_backward, layernorm_forward
@@ -100,8 +100,10 @@ def head_loss_forward_numba(
     ignore_index: int = IGNORE_INDEX,
 ) -> tuple[Array, Saved]:
     y, (_, mean, rstd, _, _) = layernorm.forward.on("numba")(x, norm_weight, norm_bias, eps=eps)
-    logits, _ = linear.forward.on("numba")(y, weight)
-    loss, (probs, t, shares) = loss_of(logits, logits, targets, weights, ignore_index)  # in place
+    (V, C), n = weight.shape, threads()
+    logits = workspace.empty((*x.shape[:-1], V))
+    _logits(y.reshape(-1, C), weight, logits.reshape(-1, V), n)
+    loss, (probs, t, shares) = loss_in_place(logits, targets, weights, ignore_index)
     return loss, (x, mean, rstd, norm_weight, norm_bias, y, weight, probs, t, shares)
 
 
@@ -132,6 +134,14 @@ def head_loss_backward_numba(
         dy.reshape(x.shape), x, mean, rstd, norm_weight, norm_bias
     )
     return dx, dnorm_weight, dnorm_bias, dweight, None, None
+
+
+@jit(parallel=True)
+def _logits(y: In2, weight: In2, logits: Out2, n_threads: Int) -> None:
+    """Each thread takes a share of the vocabulary: with 50,000 rows of weight, reading them twice costs most."""
+    for t in prange(n_threads):
+        first, last = share(t, n_threads, weight.shape[0])
+        gemm(1, y, False, weight[first:last], True, 0, logits[:, first:last])
 
 
 @jit(parallel=True)
