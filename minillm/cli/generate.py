@@ -38,7 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from minillm.generate import generate, generate_text
+    from minillm.generate import generate_text
+    from minillm.generate.warm_up import warm_up
     from minillm.threads import limit_threads
     from minillm.weights import load_model
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             stop=args.stop,
         )
-        compile_kernels(lambda: list(generate(model, [0], 2)))
+        compile_kernels(lambda: warm_up(model.config))
         for piece in itertools.chain([args.prompt], pieces):
             print(piece, end="", flush=True)
         print()

@@ -17,7 +17,7 @@ from autograd.backends.numba import threads
 from autograd.jit import Bool, Float, In1, In2, Int, Out2, Out3, Out4, jit, prange, share
 from autograd.jit_math import exp
 from autograd.kernel import Kernel
-from minillm.layers.activations import gelu_tanh_forward, gelu_tanh_t
+from minillm.layers.activations import gelu_tanh_forward, gelu_tanh_sigmoid
 from minillm.layers.attention import attention_cached
 from minillm.layers.layernorm import layernorm_forward, layernorm_row
 from minillm.layers.linear import FEW_ROWS, dot, linear_few_rows, linear_forward
@@ -102,6 +102,8 @@ def block_cached_numba(
     eps: float,
 ) -> Array:
     (B, _, C), F, n = x.shape, len(fc_weight), threads()
+    assert keys.shape[:2] == (B, n_head)  # kernels do not look where they write
+    assert length < keys.shape[2]
     if qkv_bias is None:  # a model has all biases or none
         ln1_bias = attn_proj_bias = ln2_bias = mlp_proj_bias = np.zeros(C, x.dtype)
         qkv_bias, fc_bias = np.zeros(3 * C, x.dtype), np.zeros(F, x.dtype)
@@ -173,7 +175,7 @@ def activate(x, first, last):  # type: ignore[no-untyped-def]
     for b in range(x.shape[0]):
         row = x[b][first:last]  # of a row, a slice is contiguous for the compiler too
         for j in range(row.shape[0]):
-            row[j] = np.float32(0.5) * row[j] * (np.float32(1) + gelu_tanh_t(row[j]))
+            row[j] *= gelu_tanh_sigmoid(row[j])
 
 
 @jit(parallel=True)
