@@ -21,8 +21,8 @@ from minillm.layers.activations import (
     gelu_tanh_backward,
     gelu_tanh_composed,
     gelu_tanh_forward,
+    gelu_tanh_sigmoid,
     gelu_tanh_slope,
-    gelu_tanh_t,
 )
 from minillm.layers.layernorm import (
     layernorm_backward,
@@ -71,9 +71,9 @@ def feed_forward_half_backward(
     proj_bias: Array | None,
 ) -> tuple[Array | None, ...]:
     normed = scale_and_shift((x - mean) * rstd, norm_weight, norm_bias)  # (..., C)
-    a, (_, t) = gelu_tanh_forward(h)  # (..., F) each
+    a, (_, s) = gelu_tanh_forward(h)  # (..., F) each
     da, dproj_weight, dproj_bias = linear_backward(dy, a, proj_weight, proj_bias)  # (..., F), (C, F), (C,)
-    (dh,) = gelu_tanh_backward(da, h, t)  # (..., F)
+    (dh,) = gelu_tanh_backward(da, h, s)  # (..., F)
     dnormed, dfc_weight, dfc_bias = linear_backward(dh, normed, fc_weight, fc_bias)  # (..., C), (F, C), (F,)
     dx, dnorm_weight, dnorm_bias = layernorm_backward(dnormed, x, mean, rstd, norm_weight, norm_bias)
     return dy + dx, dnorm_weight, dnorm_bias, dfc_weight, dfc_bias, dproj_weight, dproj_bias
@@ -150,7 +150,7 @@ def feed_forward_half_backward_numba(
     N = x.size // C
     dx, normed = workspace.empty(x.shape), workspace.empty((N, C))
     a, dh = workspace.empty((N, F)), workspace.empty((N, F))
-    parts = np.empty((n, 2, C), x.dtype)  # dnorm_weight and dnorm_bias of each thread's rows
+    parts = np.zeros((n, 2, C), x.dtype)  # dnorm_weight and dnorm_bias of each thread's rows
     dy = dy.reshape(-1, C)
     _backward_rows(
         dy,
@@ -230,7 +230,7 @@ def _gelu_row(a, bias, h):  # type: ignore[no-untyped-def]  # compiled for what 
     for j in range(a.shape[0]):
         x = a[j] + bias[j]
         h[j] = x
-        a[j] = np.float32(0.5) * x * (np.float32(1) + gelu_tanh_t(x))
+        a[j] = x * gelu_tanh_sigmoid(x)
 
 
 @jit(parallel=True)
@@ -255,7 +255,6 @@ def _backward_rows(
 ) -> None:
     for t in prange(n_threads):
         first, last = share(t, n_threads, x.shape[0])
-        parts[t] = 0
         for start in range(first, last, wide.shape[1]):
             stop = min(start + wide.shape[1], last)
             dnormed, da = narrow[t, : stop - start], wide[t, : stop - start]
@@ -274,9 +273,9 @@ def _gelu_backward_row(da, h, a, dh):  # type: ignore[no-untyped-def]
     """a = gelu_tanh(h), and dh of da, which becomes dh too, all (F,)."""
     for j in range(da.shape[0]):
         x = h[j]
-        t = gelu_tanh_t(x)
-        a[j] = np.float32(0.5) * x * (np.float32(1) + t)
-        dx = da[j] * gelu_tanh_slope(x, t)
+        s = gelu_tanh_sigmoid(x)
+        a[j] = x * s
+        dx = da[j] * gelu_tanh_slope(x, s)
         da[j] = dx
         dh[j] = dx
 
