@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autograd import use_backend
+from autograd import jit, use_backend
 from autograd.backends import Array
 from autograd.backends import numba as numba_backend
 from minillm import GPT, GPTConfig
 from minillm.optim import AdamW, clip_scale, global_norm
 
 pytest.importorskip("numba")
+pytestmark = pytest.mark.skipif(not jit.ENABLED, reason="AUTOGRAD_JIT=0: training in Python loops takes minutes")
 
 CONFIG = GPTConfig(vocab_size=65, context_length=16, n_layer=3, n_head=2, d_model=48)
 STEPS = 30
