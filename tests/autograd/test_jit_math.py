@@ -1,4 +1,4 @@
-"""The kernels' e^x against NumPy's in float64, in units in the last place (ulps) of float32."""
+"""The kernels' e^x against NumPy's in float64, in units in the last place (ulps) of float32; the largest of numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from autograd.backends import Array
 from autograd.jit import In1, Out1, jit
-from autograd.jit_math import exp
+from autograd.jit_math import exp, largest
 
 pytest.importorskip("numba")
 
@@ -18,6 +18,11 @@ pytest.importorskip("numba")
 def exp_kernel(x: In1, y: Out1) -> None:
     for i in range(x.shape[0]):
         y[i] = exp(x[i])
+
+
+@jit()
+def largest_kernel(x: In1, y: Out1) -> None:
+    y[0] = largest(x)
 
 
 def run(kernel: Callable[[Array, Array], None], x: Array) -> Array:
@@ -45,3 +50,10 @@ def test_exp_beyond_its_range() -> None:
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # said when kernels run as Python
 def test_nan_stays_nan() -> None:
     assert np.isnan(run(exp_kernel, np.array([np.nan], "float32"))).all()
+
+
+def test_the_largest_whatever_the_signs() -> None:
+    rng = np.random.default_rng(0)
+    for x in (rng.standard_normal(33), -rng.random(5), np.array([-0.0, -1e-40]), np.array([3.0, -np.inf, np.inf])):
+        assert run(largest_kernel, x.astype("float32"))[0] == x.astype("float32").max()
+    assert np.isnan(run(largest_kernel, np.array([1, np.nan, np.inf], "float32"))[0])
