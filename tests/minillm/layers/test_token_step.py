@@ -95,8 +95,8 @@ def test_when_it_runs():
     assert not runs()
     with use_backend("numba"):
         assert runs()
-        assert runs(B=8)
-        assert not runs(B=9)
+        assert runs(B=token_step.FEW_ROWS)
+        assert not runs(B=token_step.FEW_ROWS + 1)
         assert not runs(T=2)
         assert not runs(activation="relu")
         assert not runs(dtype=np.float64)
