@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from autograd import BackendError, backends, jit, modes
+from minillm.train.interrupt import interruptible
 
 
 def add_backend_flag(parser: argparse.ArgumentParser) -> None:
@@ -34,17 +35,25 @@ def choose_backend(name: str | None) -> str:
 
 
 def compile_kernels(run: Callable[[], object]) -> None:
-    """Under numba, call `run`, which uses every kernel that will be needed, and show how many had to be compiled."""
+    """Under numba, call `run`, which uses every kernel that will be needed, and show how many had to be compiled.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, when the kernel it came in is done: inside of numba it may get lost.
+    """
     if modes.backend_name.get() != "numba":
         return
+    form = "{desc}: {n} in {elapsed}"
     with (
-        tqdm(
-            desc="compiling kernels, once",
-            bar_format="{desc}: {n} in {elapsed}",
-            file=sys.stderr,
-            delay=0.5,
-            leave=False,
-        ) as bar,
-        jit.watch_compiling(lambda _: bar.update()),
+        interruptible() as interrupted,
+        tqdm(desc="compiling kernels, once", bar_format=form, file=sys.stderr, delay=0.5, leave=False) as bar,
     ):
-        run()
+
+        def compiled(_: str) -> None:
+            bar.update()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
+        with jit.watch_compiling(compiled):
+            run()
+    if interrupted.is_set():
+        raise KeyboardInterrupt
