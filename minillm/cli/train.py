@@ -182,6 +182,7 @@ def _describe(config: GPTConfig, train_config: TrainConfig, n_train: int, n_val:
 def _finish(trainer: Trainer) -> None:
     """Write the model and the curve, and show what was learned."""
     from minillm.generate import generate_text
+    from minillm.generate.warm_up import warm_up
     from minillm.train.metrics import METRICS_FILE
     from minillm.train.plots import plot_losses
     from minillm.weights import MODEL_FILE, save_model
@@ -189,6 +190,7 @@ def _finish(trainer: Trainer) -> None:
     model, curve = trainer.out / MODEL_FILE, trainer.out / "loss.png"
     save_model(model, trainer.model, trainer.tokenizer)
     drawn = plot_losses(trainer.out / METRICS_FILE, curve)
+    compile_kernels(lambda: warm_up(trainer.model.config))
     sample = generate_text(
         trainer.model, trainer.tokenizer, "", SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=trainer.config.seed
     )

@@ -1,4 +1,4 @@
-"""One step of a small model, so that every kernel that a run needs is compiled before it begins."""
+"""One step of a small model, so that every kernel that training needs is compiled before it begins."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 
 from autograd import no_grad
 from minillm.config import GPTConfig
-from minillm.generate.warm_up import warm_up as warm_up_generation
 from minillm.layers.linear import FEW_ROWS
 from minillm.model import GPT
 from minillm.optim import AdamW, global_norm
 
 
 def warm_up(config: GPTConfig) -> None:
-    """Train, evaluate and sample with a model that is as `config` says, but for one layer and few tokens."""
+    """Train and evaluate a model that is as `config` says, but for one layer and few tokens."""
     T = FEW_ROWS + 1  # linear layers have other kernels for fewer rows
     model = GPT(replace(config, n_layer=1, vocab_size=8, context_length=T))
     ids = np.zeros((1, T), np.int64)  # (B, T)
@@ -25,4 +24,3 @@ def warm_up(config: GPTConfig) -> None:
     optimizer.step()
     with no_grad():
         model.loss(ids, ids)
-    warm_up_generation(config)
