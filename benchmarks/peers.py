@@ -98,7 +98,7 @@ def our_step(backend: str, task: Task, threads: int, weights: Path) -> Work:
 
     def step() -> float:
         model.zero_grad()
-        _, loss = model(ids, targets)
+        loss = model.loss(ids, targets)
         assert loss is not None
         loss.backward()
         optimizer.step(clip_scale(float(global_norm([model.flat.grad])), MAX_NORM))

@@ -15,7 +15,7 @@ from autograd.gradcheck.oracles import Line, Slope
 from autograd.gradcheck.report import COMPLEX, COMPOSED, DIFFERENCES, Report, Row
 from autograd.gradcheck.subject import ShapeError, Subject
 from autograd.gradcheck.tape import Recorded
-from autograd.gradcheck.tolerance import COARSE, SETTLED, allowed, resolution
+from autograd.gradcheck.tolerance import COARSE, allowed, resolution
 
 FULL = 256  # inputs with up to this many elements are checked one by one
 DIRECTIONS = 16  # larger ones along this many random directions
@@ -34,9 +34,9 @@ class Probe:
 
     @property
     def doubt(self) -> float:
-        """How far differences may be off. Their estimate of it is now and then too small, so they are trusted to their
-        last digits only where no complex step says those."""
-        return 4 * self.differences.error + (SETTLED * self.differences.magnitude if self.complex_step else 0)
+        """How far differences may be off. Their estimate of it is now and then too small, so where a complex step says
+        the last digits, which it does to rounding, they vouch for the first four alone."""
+        return 4 * self.differences.error + (COARSE * self.differences.magnitude if self.complex_step else 0)
 
     @property
     def disagrees(self) -> bool:
