@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,11 +103,16 @@ def cross_entropy(d: Draw) -> Call:
     return Call(Op.registry["cross_entropy"], [logits, targets, np.abs(weights)], constants=("weights",))
 
 
+def not_large(arrays: Arrays) -> Arrays:
+    """Ordinary numbers for +-1e4: weights of that size in a row make a slope too steep for any difference."""
+    return replace(arrays, values="normal") if arrays.values == "large" else arrays
+
+
 def feed_forward_half(d: Draw) -> Call:
     """Variants: plain; without some or all biases."""
-    F = d.D + 1
-    shapes = ((d.B, d.T, d.C), (d.C,), (d.C,), (F, d.C), (F,), (d.C, F), (d.C,))
-    x, norm_weight, norm_bias, fc_weight, fc_bias, proj_weight, proj_bias = d.arrays.make(*shapes)
+    C, F = max(d.C, 2), d.D + 1  # the norm of 1 is 0, and what rounding makes of it is multiplied by 1/sqrt(eps)
+    shapes = ((d.B, d.T, C), (C,), (C,), (F, C), (F,), (C, F), (C,))
+    x, norm_weight, norm_bias, fc_weight, fc_bias, proj_weight, proj_bias = not_large(d.arrays).make(*shapes)
     norm_bias = norm_bias if d.variant < 2 else None
     fc_bias, proj_bias = (fc_bias, proj_bias) if d.variant % 2 == 0 else (None, None)
     return op("feed_forward_half", [x, norm_weight, norm_bias, fc_weight, fc_bias, proj_weight, proj_bias])
@@ -117,7 +122,7 @@ def attention_half(d: Draw) -> Call:
     """Variants: plain; without some or all biases."""
     C = max(d.C, 2)  # the norm of 1 is 0, and what rounding makes of it is multiplied by 1/sqrt(eps)
     shapes = ((d.B, d.T, C), (C,), (C,), (3 * C, C), (3 * C,), (C, C), (C,))
-    x, norm_weight, norm_bias, qkv_weight, qkv_bias, proj_weight, proj_bias = d.arrays.make(*shapes)
+    x, norm_weight, norm_bias, qkv_weight, qkv_bias, proj_weight, proj_bias = not_large(d.arrays).make(*shapes)
     qkv_weight = qkv_weight / qkv_weight.dtype.type(4)  # no softmax that is one key or another
     norm_bias = norm_bias if d.variant < 2 else None
     qkv_bias, proj_bias = (qkv_bias, proj_bias) if d.variant % 2 == 0 else (None, None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograd import use_backend
 from minillm import GPT, GPTConfig, UserError, __version__
-from minillm.cli.backend import add_backend_flag, add_threads_flag, choose_backend, compile_kernels
+from minillm.cli.backend import add_backend_flag, add_threads_flag, compile_kernels
 from minillm.config import PRESETS
 from minillm.data import STDLIB
 from minillm.tokenizer import TOKENIZERS
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite were both given: give the one that you mean")
     out = args.out or Path("runs") / (args.preset or DEFAULT_PRESET)
-    backend = choose_backend(args.backend)
+    backend = args.backend
     with use_backend(backend), limit_threads(args.threads) as limit:
         print(f"backend {backend}, {limit.n} threads")
         trainer = _resume(args, out) if args.resume else _start(args, out)
