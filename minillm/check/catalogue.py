@@ -47,6 +47,8 @@ EQUIVALENT = {
     "scatter_add: wrong constant, line 7: 1 -> 2": _PREPEND,
     "feed_forward_half: stale saved array, line 10: fc_bias -> rolled(fc_bias)": _WHETHER,
     "feed_forward_half: stale saved array, line 12: proj_bias -> rolled(proj_bias)": _WHETHER,
+    "attention_half: stale saved array, line 11: qkv_bias -> rolled(qkv_bias)": _WHETHER,
+    "attention_half: stale saved array, line 13: proj_bias -> rolled(proj_bias)": _WHETHER,
     "head_loss: stale saved array, line 7: norm_bias -> rolled(norm_bias)": _WHETHER,
     "masked_softmax: wrong constant, line 5: 0 -> 1": (
         "the shift is not finite where all scores of the row are -inf, and these stay -inf whatever is subtracted"
