@@ -132,10 +132,9 @@ _ADDRESS, _BITS = _sgemm()
 # by name, since an address in the code could not be kept on disk
 llvmlite.binding.add_symbol("autograd_sgemm", _ADDRESS)
 _int: Any = types.int64 if _BITS == 64 else types.int32
-_f: Any
-_i: Any
-_p: Any
-_f, _i, _p = types.float32, types.int32, types.uintp
+_f: Any = types.float32
+_i: Any = types.int32
+_p: Any = types.uintp
 _external: Any = types.ExternalFunction(
     "autograd_sgemm", types.void(_i, _i, _i, _int, _int, _int, _f, _p, _int, _p, _int, _f, _p, _int)
 )

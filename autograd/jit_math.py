@@ -31,13 +31,13 @@ def exp(x):  # type: ignore[no-untyped-def]  # compiled for what it is handed
 
 
 @jit(inline=True)
-def _in_order(bits):  # type: ignore[no-untyped-def]
+def _in_order(bits):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """Integers that are in the order of the floats of these bits, NaN above all; and back."""
     return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
 
 
 @jit(inline=True)
-def largest(x):  # type: ignore[no-untyped-def]
+def largest(x):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """The largest of x (n,), n at least 1: of integers, since of floats, where NaN counts, it is taken one by one."""
     bits = x.view(np.int32)
     most = np.int32(-0x80000000)

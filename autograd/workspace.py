@@ -40,11 +40,6 @@ def _as(block: Array, dtype: Any, shape: tuple[int, ...]) -> Array:
     return view
 
 
-def held() -> int:
-    """Bytes of all blocks, free or not."""
-    return sum(n_bytes * len(blocks) for n_bytes, blocks in _blocks.items())
-
-
 def clear() -> None:
     """Let go of every block; those that arrays lie in live on with them."""
     _blocks.clear()

@@ -24,9 +24,9 @@ def frozen_randomness(seed: int) -> Iterator[None]:
 @contextmanager
 def randomness_put_back() -> Iterator[None]:
     """Leave NumPy's global generator and Python's as they were: once for a whole check, since it takes a while."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # as above
     try:
         yield
     finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        np.random.set_state(numpy_state)  # noqa: NPY002  # as above
         random.setstate(python_state)

@@ -99,7 +99,7 @@ def _counted(test: pytest.Item, *args: Any, **options: Any) -> Report:
 
 def _count(test: pytest.Item, report: Report) -> None:
     name = "gradcheck"
-    count: Count = dict(test.user_properties).get(name)  # type: ignore[assignment]
+    count: Count = dict(test.user_properties).get(name)  # type: ignore[assignment]  # others' properties are of any type
     if count is None:
         count = {"gradients": 0, "checks": 0, "wrong": 0, "kinks": 0, "largest": 0.0}
         test.user_properties.append((name, count))

@@ -42,7 +42,7 @@ def lay_out(x: Array, layout: str) -> Array:
     """
     y: Array
     if layout in ("C", "F"):
-        y = np.array(x, order=layout)  # type: ignore[call-overload]
+        y = np.array(x, order=layout)  # type: ignore[call-overload]  # it is one of the two
     elif layout == "strided":
         y = np.full([2 * n for n in x.shape], np.nan if x.dtype.kind == "f" else 1, x.dtype)
         y = _every(2, y)

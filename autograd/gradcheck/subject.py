@@ -236,7 +236,7 @@ def named_inputs(function: Callable[..., Any], inputs: Sequence[Any]) -> dict[st
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature
-        parameters = ()  # type: ignore[assignment]
+        parameters = ()  # type: ignore[assignment]  # only iterated over
     for p in parameters:
         if p.kind is p.VAR_POSITIONAL:
             names += [f"{p.name}[{i}]" for i in range(len(inputs) - len(names))]

@@ -176,7 +176,7 @@ class Recorded(Subject):
             check_number(f"{node.op}_backward", dxs, [f"input {i}" for i in range(len(parents))])
             for i, (parent, dx) in enumerate(zip(parents, dxs, strict=False)):
                 if parent is not None:
-                    checked_gradient(f"{node.op}_backward", f"input {i}", parent, dx)  # type: ignore[arg-type]
+                    checked_gradient(f"{node.op}_backward", f"input {i}", parent, dx)  # type: ignore[arg-type]  # has an array's shape and dtype
             return dxs
 
         return checked

@@ -39,9 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from minillm.threads import limit_threads
     from minillm.train.warm_up import warm_up
 
-    failed, backend = False, args.backend
-    config = replace(CONFIG, dtype="float32") if backend == "numba" else CONFIG  # what its kernels are compiled for
-    with use_backend(backend):  # before anything is printed: it may not run here
+    failed = False
+    config = (
+        replace(CONFIG, dtype="float32") if args.backend == "numba" else CONFIG
+    )  # what its kernels are compiled for
+    with use_backend(args.backend):  # before anything is printed: it may not run here
         for line in _environment():
             print(line)
         with limit_threads(1):  # the model is tiny: more threads would wait for each other

@@ -68,9 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite were both given: give the one that you mean")
     out = args.out or Path("runs") / (args.preset or DEFAULT_PRESET)
-    backend = args.backend
-    with use_backend(backend), limit_threads(args.threads) as limit:
-        print(f"backend {backend}, {limit.n} threads")
+    with use_backend(args.backend), limit_threads(args.threads) as limit:
+        print(f"backend {args.backend}, {limit.n} threads")
         trainer = _resume(args, out) if args.resume else _start(args, out)
         compile_kernels(lambda: warm_up(trainer.model.config))
         if not trainer.train():

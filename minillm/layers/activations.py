@@ -105,7 +105,7 @@ def gelu_tanh_sigmoid(x):  # type: ignore[no-untyped-def]  # compiled for what i
 
 
 @jit(inline=True)
-def gelu_tanh_slope(x, s):  # type: ignore[no-untyped-def]
+def gelu_tanh_slope(x, s):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """dy/dx of one number."""
     du = np.float32(_TWICE_SQRT_2_OVER_PI) * (np.float32(1) + np.float32(3 * _CUBIC) * x * x)
     return s * (np.float32(1) + x * (np.float32(1) - s) * du)

@@ -34,9 +34,7 @@ from minillm.layers.linear import (
     linear_composed,
     linear_forward,
 )
-from minillm.layers.residual import add_and_normalise_row, or_zeros, residual_row
-
-TILE = 512  # rows: more of them share one packing of the weights by BLAS; these still fit the cache of a core (L3)
+from minillm.layers.residual import TILE, add_and_normalise_row, or_zeros, residual_row
 
 
 def attention_half_forward(

@@ -129,7 +129,7 @@ def softmax_nll_row(x, target):  # type: ignore[no-untyped-def]  # compiled for 
 
 
 @jit(inline=True)
-def scaled_row(x, scale, y):  # type: ignore[no-untyped-def]
+def scaled_row(x, scale, y):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """y = scale * x."""
     for j in range(x.shape[0]):
         y[j] = scale * x[j]

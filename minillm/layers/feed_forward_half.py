@@ -33,9 +33,7 @@ from minillm.layers.layernorm import (
     scale_and_shift,
 )
 from minillm.layers.linear import linear_backward, linear_backward_parameters, linear_composed, linear_forward
-from minillm.layers.residual import add_and_normalise_row, or_zeros, residual_row
-
-TILE = 512  # rows: more of them share one packing of the weights by BLAS; these still fit the cache of a core (L3)
+from minillm.layers.residual import TILE, add_and_normalise_row, or_zeros, residual_row
 
 
 def feed_forward_half_forward(
@@ -269,7 +267,7 @@ def _backward_rows(
 
 
 @jit(inline=True)
-def _gelu_backward_row(da, h, a, dh):  # type: ignore[no-untyped-def]
+def _gelu_backward_row(da, h, a, dh):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """a = gelu_tanh(h), and dh of da, which becomes dh too, all (F,)."""
     for j in range(da.shape[0]):
         x = h[j]

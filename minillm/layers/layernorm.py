@@ -102,7 +102,7 @@ def layernorm_row(x, weight, bias, y, eps):  # type: ignore[no-untyped-def]  # c
 
 
 @jit(inline=True)
-def layernorm_backward_row(dy, x, mean, rstd, weight, dx, dweight, dbias):  # type: ignore[no-untyped-def]
+def layernorm_backward_row(dy, x, mean, rstd, weight, dx, dweight, dbias):  # type: ignore[no-untyped-def]  # as above
     """dx of one row (C,); dweight and dbias (C,) are added to."""
     n = x.shape[0]
     through_mean, through_rstd = np.float32(0), np.float32(0)

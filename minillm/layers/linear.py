@@ -76,7 +76,7 @@ def dot(a, b):  # type: ignore[no-untyped-def]  # compiled for what it is handed
 
 
 @jit(inline=True)
-def linear_few_rows(x, weight, bias, y, first, last):  # type: ignore[no-untyped-def]
+def linear_few_rows(x, weight, bias, y, first, last):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """Columns `first` to `last` of y (N, out) = x (N, in) @ weight^T + bias: each row of the weight is read once."""
     for j in range(first, last):
         for i in range(x.shape[0]):
@@ -92,7 +92,7 @@ def add_to_rows(y, bias):  # type: ignore[no-untyped-def]  # compiled for what i
 
 
 @jit(inline=True)
-def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]
+def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """total is set to the sum of the rows of x (N, C) from column `first` on."""
     for j in range(total.shape[0]):
         total[j] = 0
@@ -103,7 +103,7 @@ def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]
 
 
 @jit(inline=True)
-def linear_backward_parameters(dy, x, dweight, dbias, turn, n_turns):  # type: ignore[no-untyped-def]
+def linear_backward_parameters(dy, x, dweight, dbias, turn, n_turns):  # type: ignore[no-untyped-def]  # as above
     """The rows of dweight (out, in) and the elements of dbias (out,) that fall to one of n_turns turns."""
     first, last = share(turn, n_turns, dweight.shape[0])
     gemm(1, dy[:, first:last], True, x, False, 0, dweight[first:last])

@@ -7,6 +7,8 @@ import numpy as np
 from autograd.backends import Array
 from autograd.jit import jit
 
+TILE = 512  # rows: more of them share one packing of the weights by BLAS; these still fit the cache of a core (L3)
+
 
 def or_zeros(bias: Array | None, n: int) -> Array:
     """The bias (n,), zeros where there is none: kernels take no None."""
@@ -21,7 +23,7 @@ def residual_row(x, branch, bias, y):  # type: ignore[no-untyped-def]  # compile
 
 
 @jit(inline=True)
-def add_and_normalise_row(dy, x, mean, rstd, weight, bias, dx, normed):  # type: ignore[no-untyped-def]
+def add_and_normalise_row(dy, x, mean, rstd, weight, bias, dx, normed):  # type: ignore[no-untyped-def]  # as above
     """dy is added to dx, for the residual; normed = layernorm(x); all (C,)."""
     for j in range(dx.shape[0]):
         dx[j] += dy[j]

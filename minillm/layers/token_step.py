@@ -130,7 +130,7 @@ def add_few_rows(x, weight, bias, y, first, last):  # type: ignore[no-untyped-de
 
 
 @jit(inline=True)
-def attend_one(q, k, v, keys, values, scores):  # type: ignore[no-untyped-def]
+def attend_one(q, k, v, keys, values, scores):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """One head's attention: k and v (D,) are put behind the other keys and values (T_max, D), and y (D,) in q's place.
 
     scores (T,), any numbers: as many positions are looked at, the new one among them.
@@ -157,7 +157,7 @@ def attend_one(q, k, v, keys, values, scores):  # type: ignore[no-untyped-def]
 
 
 @jit(inline=True)
-def attend(qkv, keys, values, scores, first, last):  # type: ignore[no-untyped-def]
+def attend(qkv, keys, values, scores, first, last):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """Heads `first` to `last` of qkv (B, 3C): y takes the place of the queries."""
     C, D = qkv.shape[1] // 3, keys.shape[3]
     for b in range(qkv.shape[0]):
@@ -170,7 +170,7 @@ def attend(qkv, keys, values, scores, first, last):  # type: ignore[no-untyped-d
 
 
 @jit(inline=True)
-def activate(x, first, last):  # type: ignore[no-untyped-def]
+def activate(x, first, last):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """gelu_tanh of columns `first` to `last` of x (B, F), in place."""
     for b in range(x.shape[0]):
         row = x[b][first:last]  # of a row, a slice is contiguous for the compiler too

@@ -82,7 +82,7 @@ def transpose(x, x_t):  # type: ignore[no-untyped-def]  # compiled for what it i
 
 
 @jit(inline=True)
-def softmax_row(scores):  # type: ignore[no-untyped-def]
+def softmax_row(scores):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """scores (n,) become their softmax."""
     shift, total = largest(scores), np.float32(0)
     for j in range(scores.shape[0]):
@@ -93,7 +93,7 @@ def softmax_row(scores):  # type: ignore[no-untyped-def]
 
 
 @jit(inline=True)
-def causal_probs_tile(q, k_t, first, scale, probs):  # type: ignore[no-untyped-def]
+def causal_probs_tile(q, k_t, first, scale, probs):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """probs (n, first + n) of the queries from `first` on, in q (n, D), for keys k_t (D, first + n)."""
     gemm(scale, q, False, k_t, False, 0, probs[: q.shape[0], : k_t.shape[1]])
     for i in range(q.shape[0]):
@@ -103,7 +103,7 @@ def causal_probs_tile(q, k_t, first, scale, probs):  # type: ignore[no-untyped-d
 
 
 @jit(inline=True)
-def attention_head(q, k, v, y, k_t, tile):  # type: ignore[no-untyped-def]
+def attention_head(q, k, v, y, k_t, tile):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """y of one head of one row of the batch, all (T, D); k_t (D, T) and tile (TILE, T) are scratch."""
     transpose(k, k_t)
     scale = np.float32(1) / np.sqrt(np.float32(q.shape[1]))
@@ -114,7 +114,9 @@ def attention_head(q, k, v, y, k_t, tile):  # type: ignore[no-untyped-def]
 
 
 @jit(inline=True)
-def attention_backward_head(dy, q, k, v, y, dq, dk, dv, k_t, v_t, probs, dscores):  # type: ignore[no-untyped-def]
+def attention_backward_head(  # type: ignore[no-untyped-def]  # as above
+    dy, q, k, v, y, dq, dk, dv, k_t, v_t, probs, dscores
+):
     """dq, dk, dv of a head of a row of the batch, all (T, D); k_t, v_t (D, T), probs, dscores (TILE, T) are scratch."""
     transpose(k, k_t)
     transpose(v, v_t)
