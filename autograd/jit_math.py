@@ -1,4 +1,4 @@
-"""e^x of one float32 for kernels, out of operations that a CPU does on many numbers at once.
+"""e^x for kernels, and softmax with it: of float32, out of operations that a CPU does on many numbers at once.
 
 e^x = 2^n * e^r, where n is the integer nearest to x / ln 2 and r = x - n ln 2, at most ln(2)/2 from zero. A polynomial
 gives e^r, and n in the place of a float's exponent is 2^n. Constants of Cephes' expf (Moshier 1992).
@@ -44,3 +44,19 @@ def largest(x):  # type: ignore[no-untyped-def]  # compiled for what it is hande
     for j in range(bits.shape[0]):
         most = max(most, _in_order(bits[j]))
     return np.int32(_in_order(most)).view(np.float32)
+
+
+@jit(inline=True)
+def softmax_row(x):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    """x (n,) becomes its softmax, n at least 1; returns ln(sum of e^x) as two parts, the largest x and the rest.
+
+    In one array: loops over two, which may overlap for all that the compiler knows, go element by element.
+    A NaN, an infinity or nothing but -infinity makes all of it NaN, as in NumPy.
+    """
+    shift, total = largest(x), np.float32(0)
+    for j in range(x.shape[0]):
+        x[j] = exp(x[j] - shift)
+        total += x[j]
+    for j in range(x.shape[0]):
+        x[j] /= total
+    return shift, np.log(total)

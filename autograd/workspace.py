@@ -18,7 +18,6 @@ from autograd.backends import Array
 SMALLEST = 1 << 16  # bytes; smaller arrays are as quick to make
 
 _blocks: defaultdict[int, list[Array]] = defaultdict(list)  # by their size in bytes
-_FREE = 3  # references to a block that no array lies in: the list's, the loop's, getrefcount's own
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
@@ -27,17 +26,24 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     n_bytes = math.prod(shape) * dtype.itemsize
     if n_bytes < SMALLEST:
         return np.empty(shape, dtype)
-    for block in _blocks[n_bytes]:
-        if sys.getrefcount(block) == _FREE:
-            return _as(block, dtype, shape)
-    block = np.empty(n_bytes, np.uint8)
-    _blocks[n_bytes].append(block)
-    return _as(block, dtype, shape)
-
-
-def _as(block: Array, dtype: Any, shape: tuple[int, ...]) -> Array:
+    block = _referred_to(_blocks[n_bytes], _FREE)
+    if block is None:
+        block = np.empty(n_bytes, np.uint8)
+        _blocks[n_bytes].append(block)
     view: Array = block.view(dtype).reshape(shape)
     return view
+
+
+def _referred_to(blocks: list[Array], n: int) -> Array | None:
+    """The first block with n references to it, by this function's own count."""
+    for block in blocks:
+        if sys.getrefcount(block) == n:
+            return block
+    return None
+
+
+# to a block that no array lies in: the list's, the loop's and, up to Python 3.13, that of the call which counts
+_FREE = next(n for n in range(1, 4) if _referred_to([np.empty(0)], n) is not None)
 
 
 def clear() -> None:

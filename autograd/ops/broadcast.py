@@ -13,7 +13,12 @@ def shape_of(x: object) -> tuple[int, ...]:
 
 def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
     """Sum `dy` over the axes along which an input of `shape` was repeated to reach dy's shape."""
-    new_axes = dy.ndim - len(shape)
-    repeated = [new_axes + i for i, n in enumerate(shape) if n == 1 and dy.shape[new_axes + i] != 1]
-    axes = (*range(new_axes), *repeated)
+    axes = repeated_axes(shape, dy.shape)
     return dy.sum(axes).reshape(shape) if axes else dy
+
+
+def repeated_axes(shape: tuple[int, ...], broadcast: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of the shape `broadcast` along which an array of `shape` is repeated to reach it."""
+    new_axes = len(broadcast) - len(shape)
+    repeated = [new_axes + i for i, n in enumerate(shape) if n == 1 and broadcast[new_axes + i] != 1]
+    return (*range(new_axes), *repeated)

@@ -26,7 +26,7 @@ from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import In1, Int, Out1, jit, prange, share
 from autograd.op import Op
-from autograd.ops.broadcast import shape_of, unbroadcast
+from autograd.ops.broadcast import repeated_axes, shape_of, unbroadcast
 
 Saved = tuple[Any, ...]
 
@@ -142,11 +142,30 @@ where = Op(where_forward, where_backward)
 @add.fast("numba")
 def add_forward_numba(a: Array, b: Array) -> tuple[Array, Saved]:
     dtypes = {getattr(x, "dtype", None) for x in (a, b)}
-    if shape_of(a) != shape_of(b) or dtypes != {np.dtype("float32")}:  # broadcasting, numbers, integers
+    if dtypes != {np.dtype("float32")}:  # numbers, integers
         return add_forward(a, b)
-    y = workspace.empty(a.shape)
-    _add(a.reshape(-1), b.reshape(-1), y.reshape(-1), threads())
+    y = workspace.empty(np.broadcast_shapes(a.shape, b.shape))
+    if a.shape == b.shape:
+        _add(a.reshape(-1), b.reshape(-1), y.reshape(-1), threads())
+    else:
+        np.add(a, b, out=y)
     return y, (a.shape, b.shape)
+
+
+@add.fast("numba")
+def add_backward_numba(dy: Array, a_shape: tuple[int, ...], b_shape: tuple[int, ...]) -> tuple[Array, ...]:
+    return tuple(_sum_to(shape, dy) for shape in (a_shape, b_shape))
+
+
+def _sum_to(shape: tuple[int, ...], dy: Array) -> Array:
+    """What `unbroadcast` returns, out of the workspace."""
+    axes = repeated_axes(shape, dy.shape)
+    if not axes:
+        return dy
+    total = workspace.empty(shape)
+    kept = [n for axis, n in enumerate(dy.shape) if axis not in axes]
+    dy.sum(axes, out=total.reshape(kept))
+    return total
 
 
 @jit(parallel=True)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from autograd import workspace
 from minillm.errors import UserError
 from minillm.layers.cross_entropy import IGNORE_INDEX
 
@@ -102,9 +103,11 @@ def windows(tokens: NDArray[np.integer], context_length: int, batch_size: int) -
 
 def _gather(tokens: NDArray[np.integer], starts: NDArray[np.int64], context_length: int) -> Batch:
     """The windows that begin at `starts` (B,), padded where they reach past the end."""
-    places = starts[:, None] + np.arange(context_length + 1)  # (B, T+1)
-    window = np.take(tokens, places, mode="clip").astype(np.int64)  # (B, T+1)
-    past_end = places[:, 1:] >= len(tokens)  # (B, T)
-    inputs = np.where(past_end, 0, window[:, :-1])  # (B, T)
-    targets = np.where(past_end, IGNORE_INDEX, window[:, 1:])  # (B, T)
+    shape = len(starts), context_length
+    inputs, targets = workspace.empty(shape, np.int64), workspace.empty(shape, np.int64)  # (B, T) each
+    for row, start in enumerate(starts):
+        window = tokens[start : start + context_length + 1]  # (n + 1,), n at most T
+        n = len(window) - 1
+        inputs[row, :n], targets[row, :n] = window[:-1], window[1:]
+        inputs[row, n:], targets[row, n:] = 0, IGNORE_INDEX
     return inputs, targets

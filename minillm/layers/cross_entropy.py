@@ -17,7 +17,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import Ids1, In1, In2, Int, Out1, Out2, jit, prange, share
-from autograd.jit_math import exp
+from autograd.jit_math import softmax_row
 from autograd.ops import where
 
 IGNORE_INDEX = -1  # the target of a position that does not count, such as padding
@@ -91,10 +91,25 @@ def loss_in_place(
     logits: Array, targets: Array, weights: Array | None, ignore_index: int
 ) -> tuple[Array, tuple[Array, Array, Array]]:
     """What `cross_entropy_forward` returns; its probabilities are written over the logits."""
-    t, shares = _shares(targets, weights, ignore_index, logits.dtype)  # (N,), (N,)
-    nll = np.empty_like(shares)  # (N,)
-    _softmax_nll(logits.reshape(-1, logits.shape[-1]), t.astype(np.int64, copy=False), nll, threads())
-    return (nll * shares).sum(), (logits, t, shares)
+    V, N = logits.shape[-1], targets.size
+    t, shares, nll = workspace.empty((N,), targets.dtype), workspace.empty((N,)), workspace.empty((N,))
+    _fill_shares(targets, weights, ignore_index, t, shares)
+    assert logits.size == N * V
+    _softmax_nll(logits.reshape(N, V), t.astype(np.int64, copy=False), nll, threads())
+    nll *= shares
+    return nll.sum(), (logits, t, shares)
+
+
+def _fill_shares(targets: Array, weights: Array | None, ignore_index: int, t: Array, shares: Array) -> None:
+    """What `_shares` returns, written to t and shares."""
+    counted = targets.reshape(-1) != ignore_index  # (N,)
+    t[...] = targets.reshape(-1)
+    np.copyto(t, 0, where=~counted)
+    shares[...] = counted
+    if weights is not None:
+        shares *= weights.reshape(-1)
+    weight_sum = shares.sum()
+    shares /= weight_sum or 1
 
 
 @cross_entropy.fast("numba")
@@ -108,24 +123,10 @@ def cross_entropy_backward_numba(dloss: Array, probs: Array, targets: Array, sha
 
 @jit(inline=True)
 def softmax_nll_row(x, target):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    """x = softmax(x), (V,); returns -ln of the target's. In one array: two that may overlap go element by element."""
-    largest, n_nan = x[0], np.float32(0)
-    for j in range(x.shape[0]):
-        largest = max(largest, x[j])
-        n_nan += np.float32(0) if x[j] == x[j] else np.float32(1)
-    if n_nan > 0 or not np.isfinite(largest):  # the compiled exp knows no NaN
-        x[:] = np.float32(np.nan)
-        return np.float32(np.nan)
-    shifted_target = x[target] - largest
-    total = np.float32(0)
-    for j in range(x.shape[0]):
-        e = exp(x[j] - largest)
-        x[j] = e
-        total += e
-    scale = np.float32(1) / total
-    for j in range(x.shape[0]):
-        x[j] *= scale
-    return np.log(total) - shifted_target
+    """x = softmax(x), (V,); returns -ln of the target's."""
+    logit = x[target]
+    shift, log_total = softmax_row(x)
+    return log_total - (logit - shift)
 
 
 @jit(inline=True)

@@ -15,7 +15,7 @@ from autograd import Tensor, modes
 from autograd.backends import Array, name_of
 from autograd.backends.numba import threads
 from autograd.jit import Bool, Float, In1, In2, Int, Out2, Out3, Out4, jit, prange, share
-from autograd.jit_math import exp
+from autograd.jit_math import softmax_row
 from autograd.kernel import Kernel
 from minillm.layers.activations import gelu_tanh_forward, gelu_tanh_sigmoid
 from minillm.layers.attention import attention_cached
@@ -140,18 +140,13 @@ def attend_one(q, k, v, keys, values, scores):  # type: ignore[no-untyped-def]  
     new_key, new_value = keys[T - 1], values[T - 1]
     for d in range(D):
         new_key[d], new_value[d] = k[d], v[d]
-    largest = np.float32(-np.inf)
     for j in range(T):
         scores[j] = dot(keys[j], q) * scale
-        largest = max(largest, scores[j])
-    total = np.float32(0)
-    for j in range(T):
-        scores[j] = exp(scores[j] - largest)
-        total += scores[j]
+    softmax_row(scores)
     for d in range(D):
         q[d] = 0
     for j in range(T):
-        prob, value = scores[j] / total, values[j]
+        prob, value = scores[j], values[j]
         for d in range(D):
             q[d] += prob * value[d]
 

@@ -36,7 +36,7 @@ def accumulate_gradients(model: GPT, batches: Sequence[Batch]) -> Array:
 
     Each micro-batch counts by its targets, so that padding, spread unevenly, does not change the result.
     """
-    counts = [int((targets != IGNORE_INDEX).sum()) for _, targets in batches]
+    counts = [int(np.count_nonzero(targets != IGNORE_INDEX)) for _, targets in batches]
     total = max(sum(counts), 1)
     mean: Any = 0.0
     for (ids, targets), count in zip(batches, counts, strict=True):
@@ -53,7 +53,7 @@ def evaluate(model: GPT, tokens: NDArray[np.integer]) -> float:
     model.eval()
     with no_grad():
         for ids, targets in windows(tokens, T, max(1, EVAL_TOKENS // T)):
-            n = int((targets != IGNORE_INDEX).sum())
+            n = int(np.count_nonzero(targets != IGNORE_INDEX))
             total, count = total + n * float(model.loss(ids, targets)), count + n
     model.train()
     return total / count

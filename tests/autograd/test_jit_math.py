@@ -9,7 +9,7 @@ import pytest
 
 from autograd.backends import Array
 from autograd.jit import In1, Out1, jit
-from autograd.jit_math import exp, largest
+from autograd.jit_math import exp, largest, softmax_row
 
 pytest.importorskip("numba")
 
@@ -23,6 +23,14 @@ def exp_kernel(x: In1, y: Out1) -> None:
 @jit()
 def largest_kernel(x: In1, y: Out1) -> None:
     y[0] = largest(x)
+
+
+@jit()
+def softmax_kernel(x: In1, y: Out1) -> None:
+    for i in range(x.shape[0]):
+        y[i] = x[i]
+    shift, log_total = softmax_row(y[: x.shape[0]])
+    y[x.shape[0]] = shift + log_total
 
 
 def run(kernel: Callable[[Array, Array], None], x: Array) -> Array:
@@ -57,3 +65,20 @@ def test_the_largest_whatever_the_signs() -> None:
     for x in (rng.standard_normal(33), -rng.random(5), np.array([-0.0, -1e-40]), np.array([3.0, -np.inf, np.inf])):
         assert run(largest_kernel, x.astype("float32"))[0] == x.astype("float32").max()
     assert np.isnan(run(largest_kernel, np.array([1, np.nan, np.inf], "float32"))[0])
+
+
+NAN = [np.nan, -np.nan]  # of either sign: what a CPU makes of inf - inf has the sign set
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # said when kernels run as Python
+@pytest.mark.parametrize("special", [*NAN, np.inf, -np.inf, 80.0])
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_softmax_is_numpys_whatever_is_in_the_row(special: float, n: int) -> None:
+    x = np.random.default_rng(n).standard_normal(n + 1).astype("float32")
+    x[n // 2] = special
+    with np.errstate(invalid="ignore"):
+        e = np.exp(x[:n] - x[:n].max())
+        expected = [*(e / e.sum()), x[:n].max() + np.log(e.sum())]
+    y = np.empty_like(x)
+    softmax_kernel(x[:n], y)
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-37)

@@ -14,7 +14,7 @@ from autograd import workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import In3, Int, Out3, gemm, jit, prange, share
-from autograd.jit_math import exp, largest
+from autograd.jit_math import softmax_row
 from minillm.layers.attention.reference import attention, attention_backward, attention_forward
 
 TILE = 16  # queries that are looked at together: less of later keys is computed; scores, TILE x T, stay in the cache
@@ -79,17 +79,6 @@ def transpose(x, x_t):  # type: ignore[no-untyped-def]  # compiled for what it i
         row = x_t[d]
         for j in range(row.shape[0]):
             row[j] = x[j, d]
-
-
-@jit(inline=True)
-def softmax_row(scores):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    """scores (n,) become their softmax."""
-    shift, total = largest(scores), np.float32(0)
-    for j in range(scores.shape[0]):
-        scores[j] = exp(scores[j] - shift)
-        total += scores[j]
-    for j in range(scores.shape[0]):
-        scores[j] /= total
 
 
 @jit(inline=True)
