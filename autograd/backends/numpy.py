@@ -34,6 +34,7 @@ def scatter_add(n_rows: int, ids: Array, rows: Array) -> Array:
     if ids.size:
         order = np.argsort(ids, kind="stable")  # (N,)
         sorted_ids = ids[order]  # (N,)
-        starts = np.flatnonzero(np.diff(sorted_ids, prepend=sorted_ids[0] - 1))  # first of each run of equal ids
+        new = sorted_ids[1:] != sorted_ids[:-1]  # (N - 1,)
+        starts = np.flatnonzero(np.append(True, new))  # first of each run of equal ids
         total[sorted_ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
     return total
