@@ -1,30 +1,18 @@
-"""How many cores this process really has, and how many threads the linear algebra may use.
-
-Threads beyond the real cores wait for each other: a product of two matrices measured 17 ms on 3 threads took 556 ms
-on 4 of a shared machine. A container's CPU quota does not show in `os.cpu_count()`, so it is read from the cgroup.
-"""
+"""How many threads to compute on, in one pool, whatever the environment variables say."""
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from autograd import backends
 from autograd.backends import numba as numba_backend
+from autograd.backends.cores import available_cores
 from minillm.errors import UserError
 
-
-def available_cores() -> int:
-    """Cores this process may use: its CPU affinity, less where a cgroup's quota allows less; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = _cgroup_quotas(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
-    return max(1, int(min([cores, *quotas])))
+__all__ = ["available_cores", "blas_libraries", "blas_threads", "limit_threads"]
 
 
 def blas_libraries() -> list[str]:
@@ -44,8 +32,8 @@ class limit_threads:
     OpenMP do. So switch the backend on before.
 
     Args:
-        n: None is as many as there are available cores, or fewer where OPENBLAS_NUM_THREADS or NUMBA_NUM_THREADS,
-            whichever counts, says so.
+        n: None is as many as there are available cores, or fewer where BLAS, which heeds OPENBLAS_NUM_THREADS and the
+            like, has fewer; under "numba" see `autograd.backends.numba.default_threads`.
 
     Warns:
         RuntimeWarning: more threads than cores.
@@ -59,7 +47,7 @@ class limit_threads:
         self._compiled = backends.name_of() == "numba"
         cores = available_cores()
         if n is None:
-            n = min(cores, numba_backend.pool_size() if self._compiled else blas_threads())
+            n = numba_backend.default_threads() if self._compiled else min(cores, blas_threads())
         if n < 1:
             raise UserError(f"threads is {n}: give a whole number of at least 1, at best at most {cores}")
         if n > cores:
@@ -69,10 +57,11 @@ class limit_threads:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self._kernels_before = numba_backend.threads()
-        self._pools = threadpool_limits(1, "blas") if self._compiled else threadpool_limits(n)
         if self._compiled:
+            self._kernels_before = numba_backend.threads()
             numba_backend.set_threads(n)
+        else:
+            self._pools = threadpool_limits(n)
         self.n = n
 
     def __enter__(self) -> limit_threads:
@@ -81,41 +70,9 @@ class limit_threads:
     def __exit__(self, *_: object) -> None:
         if self._compiled:
             numba_backend.set_threads(self._kernels_before)
-        self._pools.restore_original_limits()
+        else:
+            self._pools.restore_original_limits()
 
 
 def _blas_pools() -> list[dict[str, Any]]:
     return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-
-def _cgroup_quotas(root: Path, membership: Path) -> Iterator[float]:
-    """The CPU quotas, in cores, of this process's cgroups and of all above them.
-
-    Args:
-        root: where cgroups are mounted.
-        membership: lines `hierarchy:controllers:path` (man 7 cgroups); version 2 has the one hierarchy 0.
-    """
-    with suppress(OSError):  # not Linux: no cgroups
-        for line in membership.read_text().splitlines():
-            hierarchy, controllers, path = line.split(":", 2)
-            if hierarchy == "0":
-                mount = root
-            elif "cpu" in controllers.split(","):
-                mount = root / "cpu"
-            else:
-                continue
-            folder = mount / path.lstrip("/")
-            for group in (folder, *folder.parents):
-                if group.is_relative_to(mount):
-                    yield from _quota(group)
-
-
-def _quota(group: Path) -> Iterator[float]:
-    """The quota of one cgroup, in cores, if it has one."""
-    with suppress(OSError, ValueError):  # no such file; "max", which is no number
-        if (group / "cpu.max").exists():  # version 2: "quota period", in microseconds
-            quota, period = map(int, (group / "cpu.max").read_text().split())
-        else:
-            quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        if quota > 0:  # version 1 says -1 for no limit
-            yield quota / period

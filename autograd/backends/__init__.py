@@ -30,6 +30,9 @@ class Backend(Protocol):
     def check(self) -> None:
         """Raise BackendError, saying what is missing, where this backend cannot run."""
 
+    def leave(self) -> None:
+        """Undo what it did to the process, when another backend is switched on."""
+
     def describe(self) -> str:
         """One line for people: library, version, device."""
 
@@ -89,10 +92,19 @@ class use_backend:
 
     def __init__(self, name: str) -> None:
         load(name)
+        before = active()
         self._token = modes.backend_name.set(name)
+        _leave(before)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
+        before = active()
         modes.backend_name.reset(self._token)
+        _leave(before)
+
+
+def _leave(before: Backend) -> None:
+    if active() is not before:
+        before.leave()

@@ -27,6 +27,10 @@ def check() -> None:
         raise BackendError("backend 'cupy' needs an NVIDIA GPU, and CUDA sees none: use the backend 'numpy'")
 
 
+def leave() -> None:
+    """Nothing was done."""
+
+
 def describe() -> str:
     name: Any = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
     return f"cupy {cupy.__version__}, {name.decode()}"

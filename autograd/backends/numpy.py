@@ -16,6 +16,10 @@ def check() -> None:
     """NumPy is always there."""
 
 
+def leave() -> None:
+    """Nothing was done."""
+
+
 def describe() -> str:
     return f"numpy {np.__version__}"
 

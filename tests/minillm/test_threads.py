@@ -1,8 +1,10 @@
-"""Cores and threads: cgroup files as Linux writes them, in a folder of the test's own."""
+"""How many threads there are: in a block, by default, and whatever the environment says."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -11,55 +13,7 @@ from autograd import BackendError, use_backend
 from autograd.backends import numba as numba_backend
 from minillm import threads
 from minillm.errors import UserError
-from minillm.threads import available_cores, blas_threads, limit_threads
-
-
-def quotas(tmp_path: Path, membership: str, **files: str) -> list[float]:
-    (tmp_path / "membership").write_text(membership)
-    for name, content in files.items():
-        file = tmp_path / "root" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    return list(threads._cgroup_quotas(tmp_path / "root", tmp_path / "membership"))
-
-
-@pytest.mark.parametrize(
-    ("membership", "files", "expected"),
-    [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, [1.5]),  # a container of version 2: its own group is the root
-        ("0::/\n", {"cpu.max": "max 100000\n"}, []),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "400000 100000\n"}, [4]),  # a limit further up
-        ("0::/gone\n", {}, []),
-        (
-            "4:cpu,cpuacct:/box\n3:memory:/box\n0::/\n",
-            {"cpu/box/cpu.cfs_quota_us": "200000\n", "cpu/box/cpu.cfs_period_us": "100000\n"},
-            [2],
-        ),
-        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, []),
-        # a container of version 1 sees its group at the root, under a path of the host's
-        ("4:cpu:/host/x\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, [0.5]),
-        ("", {}, []),
-    ],
-)
-def test_quotas_are_read_as_linux_writes_them(
-    tmp_path: Path, membership: str, files: dict[str, str], expected: list[float]
-) -> None:
-    assert quotas(tmp_path, membership, **files) == expected
-
-
-def test_no_cgroups_no_quota(tmp_path: Path) -> None:
-    assert list(threads._cgroup_quotas(tmp_path, tmp_path / "absent")) == []
-
-
-@pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.9, 1), (10**6, None)])
-def test_a_quota_lowers_the_cores_to_whole_ones(
-    monkeypatch: pytest.MonkeyPatch, quota: float, expected: int | None
-) -> None:
-    monkeypatch.setattr(threads, "_cgroup_quotas", lambda *_: [])
-    without = available_cores()
-    assert 1 <= without <= (os.cpu_count() or 1)
-    monkeypatch.setattr(threads, "_cgroup_quotas", lambda *_: [quota])
-    assert available_cores() == (expected or without)
+from minillm.threads import blas_threads, limit_threads
 
 
 def test_limits_hold_within_the_block() -> None:
@@ -99,21 +53,71 @@ def on_numba() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("on_numba")
-def test_one_pool_under_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+def test_a_block_gives_kernels_their_threads_and_blas_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba_backend, "pool_size", lambda: 4)
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    monkeypatch.setattr(numba_backend, "_threads", 1)
+    monkeypatch.setattr("numba.set_num_threads", lambda _: None)
+    with limit_threads(2):
+        assert (numba_backend.threads(), blas_threads()) == (2, 1)
+    assert numba_backend.threads() == 1
+
+
+def test_blas_is_on_one_thread_from_the_first_kernel_until_another_backend_is_switched_on() -> None:
+    pytest.importorskip("numba")
     with threadpool_limits(2, "blas"):
-        before = numba_backend.threads()
-        with limit_threads() as limit:
-            assert (limit.n, numba_backend.threads(), blas_threads()) == (2, 2, 1)
-        assert (numba_backend.threads(), blas_threads()) == (before, 2)
+        with use_backend("numba"):
+            assert blas_threads() == 2
+            numba_backend.threads()
+            assert blas_threads() == 1
+            with use_backend("numba"):
+                pass
+            assert blas_threads() == 1
+            with use_backend("numpy"):
+                assert blas_threads() == 2
+            numba_backend.threads()
+            assert blas_threads() == 1
+        assert blas_threads() == 2
+
+
+DEFAULTS = """
+import json
+from autograd import use_backend
+from autograd.backends import numba
+from minillm.threads import blas_threads
+numba.available_cores = lambda: 3
+with use_backend("numba"):
+    n = numba.threads()
+    print(json.dumps([n, blas_threads(), numba.describe()[-9:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"NUMBA_NUM_THREADS": "8"}, 3),  # the cores
+        ({"NUMBA_NUM_THREADS": "2"}, 2),
+        ({"NUMBA_NUM_THREADS": "8", "OMP_NUM_THREADS": "2,1"}, 2),
+        ({"NUMBA_NUM_THREADS": "8", "OMP_NUM_THREADS": "8"}, 3),
+        ({"NUMBA_NUM_THREADS": "8", "OMP_NUM_THREADS": ""}, 3),
+        ({"NUMBA_NUM_THREADS": "8", "OPENBLAS_NUM_THREADS": "1"}, 3),  # of BLAS, which kernels call on one
+        ({"NUMBA_NUM_THREADS": "8", "OPENBLAS_NUM_THREADS": "4"}, 3),
+    ],
+)
+def test_one_pool_of_as_many_threads_as_cores_whatever_the_environment(
+    variables: dict[str, str], expected: int
+) -> None:
+    pytest.importorskip("numba")
+    ours = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", DEFAULTS], env={**ours, **variables}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    n, blas, described = json.loads(done.stdout)
+    assert (n, blas, described) == (expected, 1, f"{expected} threads")
 
 
 @pytest.mark.usefixtures("on_numba")
-def test_numbas_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_than_numba_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "available_cores", lambda: 64)
     monkeypatch.setattr(numba_backend, "pool_size", lambda: 1)
-    with limit_threads() as limit:
-        assert limit.n == 1
     with pytest.raises(BackendError, match="threads is 3, and the backend 'numba' has 1"):
         limit_threads(3)
