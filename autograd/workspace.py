@@ -34,6 +34,13 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     return view
 
 
+def zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """The same, all zero."""
+    array = empty(shape, dtype)
+    array[...] = 0
+    return array
+
+
 def _referred_to(blocks: list[Array], n: int) -> Array | None:
     """The first block with n references to it, by this function's own count."""
     for block in blocks:

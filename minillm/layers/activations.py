@@ -92,6 +92,7 @@ def gelu_tanh_forward_numba(x: Array) -> Any:
 
 @gelu_tanh.fast("numba")
 def gelu_tanh_backward_numba(dy: Array, x: Array, s: Array) -> tuple[Array]:
+    assert dy.shape == x.shape == s.shape  # kernels do not look where they read and write
     dx = workspace.empty(x.shape)
     _backward(dy.reshape(-1), x.reshape(-1), s.reshape(-1), dx.reshape(-1), threads())
     return (dx,)

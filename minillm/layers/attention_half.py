@@ -34,7 +34,7 @@ from minillm.layers.linear import (
     linear_composed,
     linear_forward,
 )
-from minillm.layers.residual import TILE, add_and_normalise_row, or_zeros, residual_row
+from minillm.layers.residual import TILE, add_and_normalise_row, assert_shapes, or_zeros, residual_row
 
 
 def attention_half_forward(
@@ -114,9 +114,10 @@ def attention_half_forward_numba(
     eps: float = 1e-5,
 ) -> tuple[Array, tuple[Any, ...]]:
     (B, T, C), n = x.shape, threads()
-    mean, rstd = np.empty((B, T, 1), x.dtype), np.empty((B, T, 1), x.dtype)
+    assert_shapes((norm_weight, norm_bias, C), (qkv_weight, qkv_bias, 3 * C, C), (proj_weight, proj_bias, C, C))
+    mean, rstd = workspace.empty((B, T, 1)), workspace.empty((B, T, 1))
     qkv, y = workspace.empty((B, T, 3 * C)), workspace.empty((B, T, C))
-    rows, tiles = x.reshape(-1, C), _tiles(B * T, C)
+    rows, tiles = x.reshape(-1, C), _tiles(B * T, C, n)
     norm = norm_weight, or_zeros(norm_bias, C), eps
     _norm_qkv(
         rows, *norm, qkv_weight, or_zeros(qkv_bias, 3 * C), mean.ravel(), rstd.ravel(), qkv.reshape(-1, 3 * C), tiles, n
@@ -143,11 +144,14 @@ def attention_half_backward_numba(
     n_head: int,
 ) -> tuple[Array | None, ...]:
     (B, T, C), n = x.shape, threads()
+    assert_shapes((norm_weight, norm_bias, C), (qkv_weight, qkv_bias, 3 * C, C), (proj_weight, proj_bias, C, C))
+    assert dy.shape == a.shape == x.shape
+    assert (mean.size, rstd.size, qkv.shape) == (B * T, B * T, (B, T, 3 * C))
     da, dproj_weight, dproj_bias = linear_backward_numba(dy, a, proj_weight, proj_bias)  # (B, T, C), (C, C), (C,)
     dqkv, _ = attention_backward_numba(da, qkv, a, None, None, n_head, True, 0.0)  # (B, T, 3C)
     dx, normed = workspace.empty((B, T, C)), workspace.empty((B * T, C))
     dqkv_weight, dqkv_bias = workspace.empty((3 * C, C)), np.empty(3 * C, x.dtype)
-    parts = np.zeros((n, 2, C), x.dtype)  # dnorm_weight and dnorm_bias of each thread's rows
+    parts = workspace.zeros((n, 2, C))  # dnorm_weight and dnorm_bias of each thread's rows
     _backward(
         dy.reshape(-1, C),
         dqkv.reshape(-1, 3 * C),
@@ -162,7 +166,7 @@ def attention_half_backward_numba(
         parts,
         dqkv_weight,
         dqkv_bias,
-        _tiles(B * T, C),
+        _tiles(B * T, C, n),
         n,
     )
     dnorm_weight, dnorm_bias = parts.sum(0)  # (C,) each
@@ -177,9 +181,9 @@ def attention_half_backward_numba(
     )
 
 
-def _tiles(n_rows: int, C: int) -> Array:
+def _tiles(n_rows: int, C: int, n_threads: int) -> Array:
     """A tile of rows for each thread, (n_threads, at most TILE, C)."""
-    return workspace.empty((threads(), min(TILE, -(-n_rows // threads())), C))
+    return workspace.empty((n_threads, min(TILE, -(-n_rows // n_threads)), C))
 
 
 @jit(parallel=True)

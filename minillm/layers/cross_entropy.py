@@ -94,7 +94,11 @@ def loss_in_place(
     V, N = logits.shape[-1], targets.size
     t, shares, nll = workspace.empty((N,), targets.dtype), workspace.empty((N,)), workspace.empty((N,))
     _fill_shares(targets, weights, ignore_index, t, shares)
-    assert logits.size == N * V
+    assert logits.size == N * V  # kernels do not look where they read and write
+    if N and not 0 <= t.min() <= t.max() < V:
+        raise IndexError(
+            f"a target is not in 0 to {V - 1}, the ids that have logits: give such ids, or {ignore_index} for no target"
+        )
     _softmax_nll(logits.reshape(N, V), t.astype(np.int64, copy=False), nll, threads())
     nll *= shares
     return nll.sum(), (logits, t, shares)
@@ -114,9 +118,10 @@ def _fill_shares(targets: Array, weights: Array | None, ignore_index: int, t: Ar
 
 @cross_entropy.fast("numba")
 def cross_entropy_backward_numba(dloss: Array, probs: Array, targets: Array, shares: Array) -> tuple[Array, None, None]:
-    V = probs.shape[-1]
-    dlogits = workspace.empty(probs.shape)
-    scale = dloss * shares  # (N,)
+    V, N = probs.shape[-1], targets.size
+    assert (probs.size, shares.size) == (N * V, N)
+    dlogits, scale = workspace.empty(probs.shape), workspace.empty((N,))
+    np.multiply(shares, dloss, out=scale)
     _dlogits(probs.reshape(-1, V), targets.astype(np.int64, copy=False), scale, dlogits.reshape(-1, V), threads())
     return dlogits, None, None
 

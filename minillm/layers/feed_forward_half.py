@@ -33,7 +33,7 @@ from minillm.layers.layernorm import (
     scale_and_shift,
 )
 from minillm.layers.linear import linear_backward, linear_backward_parameters, linear_composed, linear_forward
-from minillm.layers.residual import TILE, add_and_normalise_row, or_zeros, residual_row
+from minillm.layers.residual import TILE, add_and_normalise_row, assert_shapes, or_zeros, residual_row
 
 
 def feed_forward_half_forward(
@@ -110,7 +110,9 @@ def feed_forward_half_forward_numba(
 ) -> tuple[Array, tuple[Any, ...]]:
     (F, C), n = fc_weight.shape, threads()
     y, h = workspace.empty(x.shape), workspace.empty((*x.shape[:-1], F))
-    mean, rstd = np.empty((*x.shape[:-1], 1), x.dtype), np.empty((*x.shape[:-1], 1), x.dtype)
+    mean, rstd = workspace.empty((*x.shape[:-1], 1)), workspace.empty((*x.shape[:-1], 1))
+    narrow, wide = _tiles(x.size // C, C, F, n)
+    assert_shapes((norm_weight, norm_bias, C), (fc_weight, fc_bias, F, C), (proj_weight, proj_bias, C, F))
     _forward(
         x.reshape(-1, C),
         norm_weight,
@@ -123,7 +125,8 @@ def feed_forward_half_forward_numba(
         mean.reshape(-1),
         rstd.reshape(-1),
         h.reshape(-1, F),
-        *_tiles(x.size // C, C, F, n),
+        narrow,
+        wide,
         eps,
         n,
     )
@@ -148,7 +151,11 @@ def feed_forward_half_backward_numba(
     N = x.size // C
     dx, normed = workspace.empty(x.shape), workspace.empty((N, C))
     a, dh = workspace.empty((N, F)), workspace.empty((N, F))
-    parts = np.zeros((n, 2, C), x.dtype)  # dnorm_weight and dnorm_bias of each thread's rows
+    parts = workspace.zeros((n, 2, C))  # dnorm_weight and dnorm_bias of each thread's rows
+    narrow, wide = _tiles(N, C, F, n)
+    assert_shapes((norm_weight, norm_bias, C), (fc_weight, fc_bias, F, C), (proj_weight, proj_bias, C, F))
+    assert dy.shape == x.shape
+    assert (mean.size, rstd.size, h.size) == (N, N, N * F)
     dy = dy.reshape(-1, C)
     _backward_rows(
         dy,
@@ -165,7 +172,8 @@ def feed_forward_half_backward_numba(
         a,
         dh,
         parts,
-        *_tiles(N, C, F, n),
+        narrow,
+        wide,
         n,
     )
     dfc_weight, dproj_weight = workspace.empty((F, C)), workspace.empty((C, F))

@@ -7,6 +7,7 @@ dx = rstd * (dxhat - E[dxhat] - xhat*E[dxhat*xhat])          the two means: thro
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,9 @@ def layernorm_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None, *,
 @layernorm.fast("numba")
 def layernorm_forward_numba(x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5) -> Any:
     C = x.shape[-1]
-    mean, rstd = np.empty((*x.shape[:-1], 1), x.dtype), np.empty((*x.shape[:-1], 1), x.dtype)
+    assert weight.shape == (C,)  # kernels do not look where they read and write
+    assert bias is None or bias.shape == (C,)
+    mean, rstd = workspace.empty((*x.shape[:-1], 1)), workspace.empty((*x.shape[:-1], 1))
     y = workspace.empty(x.shape)
     shift = np.zeros_like(weight) if bias is None else bias
     _forward(x.reshape(-1, C), weight, shift, y.reshape(-1, C), mean.reshape(-1), rstd.reshape(-1), eps, threads())
@@ -76,8 +79,10 @@ def layernorm_backward_numba(
     dy: Array, x: Array, mean: Array, rstd: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Array, Array | None]:
     C, n = x.shape[-1], threads()
+    assert (dy.shape, weight.shape) == (x.shape, (C,))
+    assert mean.size == rstd.size == math.prod(x.shape[:-1])
     dx = workspace.empty(x.shape)
-    parts = np.zeros((n, 2, C), x.dtype)  # dweight and dbias of each thread's rows
+    parts = workspace.zeros((n, 2, C))  # dweight and dbias of each thread's rows
     rows = (a.reshape(-1, C) for a in (dy, x, dx))
     _backward(*rows, mean.reshape(-1), rstd.reshape(-1), weight, parts, n)
     dweight, dbias = parts.sum(0)  # (C,) each

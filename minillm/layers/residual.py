@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from autograd.backends import Array
@@ -13,6 +15,13 @@ TILE = 512  # rows: more of them share one packing of the weights by BLAS; these
 def or_zeros(bias: Array | None, n: int) -> Array:
     """The bias (n,), zeros where there is none: kernels take no None."""
     return np.zeros(n, np.float32) if bias is None else bias
+
+
+def assert_shapes(*layers: tuple[Any, ...]) -> None:
+    """Of (weight, bias or None, *shape of the weight): kernels do not look where they read and write."""
+    for weight, bias, *shape in layers:
+        assert weight.shape == tuple(shape)
+        assert bias is None or bias.shape == (shape[0],)
 
 
 @jit(inline=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograd import Tensor, modes
+from autograd import Tensor, modes, workspace
 from autograd.backends import Array, name_of
 from autograd.backends.numba import threads
 from autograd.jit import Bool, Float, In1, In2, Int, Out2, Out3, Out4, jit, prange, share
@@ -102,13 +102,15 @@ def block_cached_numba(
     eps: float,
 ) -> Array:
     (B, _, C), F, n = x.shape, len(fc_weight), threads()
-    assert keys.shape[:2] == (B, n_head)  # kernels do not look where they write
+    assert keys.shape == values.shape == (B, n_head, keys.shape[2], C // n_head)  # kernels do not look where they write
     assert length < keys.shape[2]
+    assert (ln1_weight.shape, qkv_weight.shape, attn_proj_weight.shape) == ((C,), (3 * C, C), (C, C))
+    assert (ln2_weight.shape, fc_weight.shape, mlp_proj_weight.shape) == ((C,), (F, C), (C, F))
     if qkv_bias is None:  # a model has all biases or none
         ln1_bias = attn_proj_bias = ln2_bias = mlp_proj_bias = np.zeros(C, x.dtype)
         qkv_bias, fc_bias = np.zeros(3 * C, x.dtype), np.zeros(F, x.dtype)
-    normed, qkv, wide = (np.empty((B, width), x.dtype) for width in (C, 3 * C, F))
-    scores = np.empty((B, n_head, length + 1), x.dtype)
+    normed, qkv, wide = (workspace.empty((B, width)) for width in (C, 3 * C, F))
+    scores = workspace.empty((B, n_head, length + 1))
     y = x.copy()  # (B, 1, C)
     stream, cache = y.reshape(B, C), (keys, values, scores)
     attn = (ln1_weight, ln1_bias, qkv_weight, qkv_bias, attn_proj_weight, attn_proj_bias)

@@ -33,10 +33,10 @@ def attention_forward_numba(
     """Causal attention without mask and dropout; all else is left to the reference."""
     if mask is not None or dropout or not causal:
         return attention_forward(qkv, mask, n_head=n_head, causal=causal, dropout=dropout, dropout_key=dropout_key)
-    B, T, C3 = qkv.shape
-    assert C3 % (3 * n_head) == 0
+    (B, T, C3), n = qkv.shape, threads()
+    assert C3 % (3 * n_head) == 0  # kernels do not look where they read and write
     y = workspace.empty((B, T, C3 // 3))
-    _forward(qkv, y, _transposed(T, C3 // 3 // n_head), _tiles(T), n_head, threads())
+    _forward(qkv, y, _transposed(n, T, C3 // 3 // n_head), _tiles(n, T), n_head, n)
     return y, (qkv, y, None, None, n_head, True, 0.0)
 
 
@@ -53,23 +53,24 @@ def attention_backward_numba(
 ) -> tuple[Array, None]:
     if mask is not None or keep is not None or not causal:
         return attention_backward(dy, qkv, y, mask, keep, n_head, causal, dropout)
-    B, T, C = dy.shape
+    (B, T, C), n = dy.shape, threads()
     assert y.shape == dy.shape
     assert qkv.shape == (B, T, 3 * C)
+    assert C % n_head == 0
     dqkv = workspace.empty(qkv.shape)
-    keys, values = _transposed(T, C // n_head), _transposed(T, C // n_head)
-    _backward(dy, qkv, y, dqkv, keys, values, _tiles(T), _tiles(T), n_head, threads())
+    keys, values = _transposed(n, T, C // n_head), _transposed(n, T, C // n_head)
+    _backward(dy, qkv, y, dqkv, keys, values, _tiles(n, T), _tiles(n, T), n_head, n)
     return dqkv, None
 
 
-def _tiles(T: int) -> Array:
+def _tiles(n_threads: int, T: int) -> Array:
     """Scratch for the scores of one tile of queries on each thread, (n_threads, at most TILE, T)."""
-    return workspace.empty((threads(), min(TILE, T), T))
+    return workspace.empty((n_threads, min(TILE, T), T))
 
 
-def _transposed(T: int, D: int) -> Array:
+def _transposed(n_threads: int, T: int, D: int) -> Array:
     """Scratch for the keys or values of one head on each thread, (n_threads, D, T)."""
-    return workspace.empty((threads(), D, T))
+    return workspace.empty((n_threads, D, T))
 
 
 @jit(inline=True)
