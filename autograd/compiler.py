@@ -1,4 +1,4 @@
-"""How kernels of `autograd.jit` become machine code: the one place that imports numba."""
+"""How kernels of `autograd.jit` become machine code: the place that imports numba, with `numba_pipeline`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ if "OMP_WAIT_POLICY" not in os.environ:
 import llvmlite.binding  # type: ignore[import-untyped]  # it ships no types
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it ships no types
 
-from autograd import jit
+from autograd import jit, numba_pipeline
 from autograd.backends import BackendError
 
 # -inf and NaN keep their meaning, since scores are masked with -inf; all else may be reordered and contracted
@@ -72,9 +75,12 @@ def compile(kernel: jit.Compiled) -> Callable[..., Any]:
         return dispatcher
     arguments = [_TYPES[str(a)] for name, a in function.__annotations__.items() if name != "return"]
     signature = _TYPES[str(function.__annotations__["return"])](*arguments)
-    make = numba.njit([signature], parallel=kernel.parallel, cache=not _unkept, **_OPTIONS)
+    make = numba.njit(
+        [signature], parallel=kernel.parallel, cache=not _unkept, pipeline_class=numba_pipeline.Compiler, **_OPTIONS
+    )
     try:
-        dispatcher = make(copy)
+        with numba_pipeline.compiling():
+            dispatcher = make(copy)
     except (OSError, RuntimeError) as error:  # no folder to write to; numba says so with a RuntimeError
         if _unkept or not (isinstance(error, OSError) or "cannot cache" in str(error)):
             raise
@@ -133,32 +139,31 @@ def _sgemm() -> tuple[int, int]:
 _ADDRESS, _BITS = _sgemm()
 # by name, since an address in the code could not be kept on disk
 llvmlite.binding.add_symbol("autograd_sgemm", _ADDRESS)
-_int: Any = types.int64 if _BITS == 64 else types.int32
-_f: Any = types.float32
-_i: Any = types.int32
-_p: Any = types.uintp
-_external: Any = types.ExternalFunction(
-    "autograd_sgemm", types.void(_i, _i, _i, _int, _int, _int, _f, _p, _int, _p, _int, _f, _p, _int)
-)
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
+_flag, _size, _float = ir.IntType(32), ir.IntType(_BITS), ir.FloatType()
+_matrix = [_float.as_pointer(), _size]  # its first element, and how many elements lie from one row to the next
+_sgemm_type = ir.FunctionType(ir.VoidType(), [*3 * [_flag], *3 * [_size], _float, *_matrix, *_matrix, _float, *_matrix])
 
 
-@numba.njit(**_HELPER_OPTIONS)
-def _gemm(alpha, a, trans_a, b, trans_b, beta, c):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    k = a.shape[0] if trans_a else a.shape[1]
-    _external(
-        _ROW_MAJOR,
-        _TRANSPOSED if trans_a else _PLAIN,
-        _TRANSPOSED if trans_b else _PLAIN,
-        c.shape[0],
-        c.shape[1],
-        k,
-        alpha,
-        a.ctypes.data,
-        a.strides[0] // 4,
-        b.ctypes.data,
-        b.strides[0] // 4,
-        beta,
-        c.ctypes.data,
-        c.strides[0] // 4,
-    )
+@intrinsic
+def _gemm(typing: Any, alpha: Any, a: Any, trans_a: Any, b: Any, trans_b: Any, beta: Any, c: Any) -> Any:
+    """`jit.gemm` as instructions: a function would be compiled again for each mix of layouts, 15 times in training."""
+
+    def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        alpha, a, trans_a, b, trans_b, beta, c = values
+        matrices, shapes = [], []
+        for kind, value in zip((signature.args[1], signature.args[3], signature.args[6]), (a, b, c), strict=True):
+            array = context.make_array(kind)(context, builder, value)
+            stride = builder.sdiv(builder.extract_value(array.strides, 0), array.itemsize)  # both in bytes
+            matrices.append((array.data, builder.trunc(stride, _size)))
+            shapes.append([builder.trunc(builder.extract_value(array.shape, axis), _size) for axis in (0, 1)])
+        transposed = (builder.select(trans, _flag(_TRANSPOSED), _flag(_PLAIN)) for trans in (trans_a, trans_b))
+        k = builder.select(trans_a, *shapes[0])
+        sgemm = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]  # numba has no types for it
+            builder.module, _sgemm_type, "autograd_sgemm"
+        )
+        (a, b, c), (m, n) = matrices, shapes[2]
+        builder.call(sgemm, [_flag(_ROW_MAJOR), *transposed, m, n, k, alpha, *a, *b, beta, *c])
+        return context.get_dummy_value()
+
+    return types.void(types.float32, a, types.boolean, b, types.boolean, types.float32, c), call

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 AUTOGRAD = [
     ["modes"],
     ["backends"],
-    ["kernel", "saved", "random", "jit", "workspace"],
+    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline"],
     ["compiler"],
     ["tensor"],
     ["op"],
