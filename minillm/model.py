@@ -68,21 +68,43 @@ class Block(Module):
 
     def _attention_half(self, x: Tensor, mask: Array | None, cache: LayerCache | None) -> Tensor:
         """x + attn(ln1(x)), in one piece where the backend has a kernel for it."""
-        norm, qkv, proj = self.ln1, self.attn.qkv, self.attn.proj
-        fused = (x, norm.weight, norm.bias, qkv.weight, qkv.bias, proj.weight, proj.bias)
+        norm, attn = self.ln1, self.attn
         drops = self.training and self.dropout.p
-        if mask is None and cache is None and not drops and attention_half.has_twin(*fused):
-            return attention_half(*fused, n_head=self.attn.n_head, eps=norm.eps)
+        if mask is None and cache is None and not drops and self._keeps_attention:
+            qkv, proj = attn.qkv, attn.proj
+            fused = (x, norm.weight, norm.bias, qkv.weight, qkv.bias, proj.weight, proj.bias)
+            if attention_half.has_twin(*fused):
+                return attention_half(*fused, n_head=attn.n_head, eps=norm.eps)
         return x + self.dropout(self.attn(self.ln1(x), mask, cache))
 
     def _feed_forward_half(self, x: Tensor) -> Tensor:
         """x + mlp(ln2(x)), in one piece where the backend has a kernel for it."""
-        norm, fc, proj = self.ln2, self.mlp.fc, self.mlp.proj
-        fused = (x, norm.weight, norm.bias, fc.weight, fc.bias, proj.weight, proj.bias)
+        norm, mlp = self.ln2, self.mlp
         drops = self.training and self.dropout.p
-        if self.mlp.activation is gelu_tanh and not drops and feed_forward_half.has_twin(*fused):
-            return feed_forward_half(*fused, eps=norm.eps)
+        if not drops and self._keeps_feed_forward and mlp.activation is gelu_tanh:
+            fc, proj = mlp.fc, mlp.proj
+            fused = (x, norm.weight, norm.bias, fc.weight, fc.bias, proj.weight, proj.bias)
+            if feed_forward_half.has_twin(*fused):
+                return feed_forward_half(*fused, eps=norm.eps)
         return x + self.dropout(self.mlp(self.ln2(x)))
+
+    @property
+    def _keeps_attention(self) -> bool:
+        """Whether its modules are those it was made with, none replaced by one that computes something else."""
+        attn = self.attn
+        attends = type(self.ln1) is LayerNorm and type(attn) is CausalSelfAttention
+        return attends and type(attn.qkv) is type(attn.proj) is Linear
+
+    @property
+    def _keeps_feed_forward(self) -> bool:
+        mlp = self.mlp
+        feeds = type(self.ln2) is LayerNorm and type(mlp) is FeedForward
+        return feeds and type(mlp.fc) is type(mlp.proj) is Linear
+
+    @property
+    def keeps_its_parts(self) -> bool:
+        """Whether `token_step` computes what `__call__` does."""
+        return self._keeps_attention and self._keeps_feed_forward
 
     def token_step(self, x: Array, cache: LayerCache) -> Array:
         """The same for an array x (B, 1, C), as one kernel where it has a twin."""
@@ -146,7 +168,7 @@ class GPT(Module):
             self._check_inference()
             cache.check(self.config, ids, mask)
         kernels = mask is None and one_kernel(ids, self._head_weight, self.config.activation)
-        if cache is not None and not cache.padded and kernels:
+        if cache is not None and not cache.padded and kernels and self._keeps_its_parts:
             logits = self._token_logits(ids, cache)  # (B, 1, V)
         else:
             x = self.ln_f(self._hidden(ids, mask, cache))  # (B, T, C)
@@ -165,10 +187,16 @@ class GPT(Module):
         self._check(ids, targets, mask)
         targets, weights = self._to_device(targets), self._to_device(weights)
         x = self._hidden(ids, mask)  # (B, T, C)
-        fused = (x, self.ln_f.weight, self.ln_f.bias, self._head_weight, targets, weights)
-        if head_loss.has_twin(*fused):
-            return head_loss(*fused, eps=self.ln_f.eps)
+        if type(self.ln_f) is LayerNorm:
+            fused = (x, self.ln_f.weight, self.ln_f.bias, self._head_weight, targets, weights)
+            if head_loss.has_twin(*fused):
+                return head_loss(*fused, eps=self.ln_f.eps)
         return cross_entropy(linear(self.ln_f(x), self._head_weight), targets, weights)
+
+    @property
+    def _keeps_its_parts(self) -> bool:
+        blocks = all(type(block) is Block and block.keeps_its_parts for block in self.blocks)
+        return blocks and type(self.ln_f) is LayerNorm
 
     @property
     def _head_weight(self) -> Tensor:
