@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from autograd import backends, saved
+from autograd import backends, saved, workspace
 from autograd.backends import Array
 
 _sequence = itertools.count()
@@ -157,33 +158,46 @@ class Tensor:
                     "or call the earlier one with retain_graph=True"
                 )
         grads = {self.node: dy}
-        for node in nodes:
-            if node not in grads:  # every gradient on the way here was None
-                continue
-            dy = grads.pop(node)
-            assert node.saved is not None
-            dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
-            n = len(node.parents)
-            if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
-                raise GradientError(
-                    f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
-                    "return one per input array, in the order of the forward's arguments, None for integers"
-                )
-            for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
-                if parent is None or dx is None:
+        running = _Running()
+        token = _running.set(running)
+        try:
+            for node in nodes:
+                if node not in grads:  # every gradient on the way here was None
                     continue
-                if dx.shape != parent.shape:
+                dy = grads.pop(node)
+                running.node, running.written = node, []
+                assert node.saved is not None
+                dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
+                n = len(node.parents)
+                if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
                     raise GradientError(
-                        f"{node.op}_backward returned a gradient of shape {dx.shape} for input {i} of shape "
-                        f"{parent.shape}: a gradient has its input's shape"
+                        f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
+                        "return one per input array, in the order of the forward's arguments, None for integers"
                     )
-                dx = dx.astype(parent.dtype, copy=False)
-                if isinstance(parent, Tensor):
-                    accumulate(parent, dx)
-                else:
-                    grads[parent] = grads[parent] + dx if parent in grads else dx
-            if not retain_graph:
-                node.free()
+                for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
+                    if parent is None or dx is None or any(dx is grad for grad in running.written):
+                        continue
+                    if dx.shape != parent.shape:
+                        raise GradientError(
+                            f"{node.op}_backward returned a gradient of shape {dx.shape} for input {i} of shape "
+                            f"{parent.shape}: a gradient has its input's shape"
+                        )
+                    dx = dx.astype(parent.dtype, copy=False)
+                    if isinstance(parent, Tensor):
+                        accumulate(parent, dx)
+                    else:
+                        grads[parent] = grads[parent] + dx if parent in grads else dx
+                if not retain_graph:
+                    node.free()
+        finally:
+            _running.reset(token)
+
+    def gradient_place(self) -> tuple[Array, int]:
+        """`.grad`, to be written to, and beta: 1 if it holds a gradient to add to, 0 to overwrite all of it."""
+        if self.grad is None:
+            self.grad = np.empty_like(self.data)
+            return self.grad, 0
+        return self.grad, 1
 
     def _upstream(self, dy: Any) -> Array:
         """`dy` as an array of this tensor's shape, dtype and backend."""
@@ -238,10 +252,41 @@ Operand: TypeAlias = Tensor | Array | float
 
 def accumulate(leaf: Tensor, dx: Array) -> None:
     """Add `dx` to the gradient of a leaf."""
-    if leaf.grad is None:
-        leaf.grad = dx.copy()  # dx may be a view, or shared with another leaf
+    grad, beta = leaf.gradient_place()
+    if beta:
+        grad += dx
     else:
-        leaf.grad += dx
+        grad[...] = dx  # a copy: dx may be a view, or shared with another leaf
+
+
+class _Running:
+    """The node whose backward runs now, and the gradients of leaves that `gradient_out` handed to it."""
+
+    node: Node
+    written: list[Array]
+
+
+_running: ContextVar[_Running | None] = ContextVar("running", default=None)
+
+
+def gradient_out(x: Array) -> tuple[Array, int]:
+    """Where a fast backward may write the gradient of its saved input `x`: an array dx and BLAS's beta.
+
+        dx = beta * dx + gradient
+
+    Called from `Tensor.backward` it is `.grad` of the leaf that x belongs to: a large gradient is then written once,
+    and nothing is left to add. beta is 1 where the leaf has a gradient already. Otherwise dx is an array of any values,
+    and beta 0. The backward writes all of dx, and returns it as it would return any other array.
+    """
+    running = _running.get()
+    if running is not None and sum(value is x for value in running.node.saved or ()) == 1:  # not two inputs at once
+        for leaf in running.node.parents:
+            if isinstance(leaf, Tensor) and leaf.data is x:
+                dx, beta = leaf.gradient_place()
+                if dx.dtype == x.dtype and dx.flags.carray:  # a user may have set one of another kind
+                    running.written.append(dx)
+                    return dx, beta
+    return workspace.empty(x.shape), 0
 
 
 def tape(output: Tensor) -> list[Node]:

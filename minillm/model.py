@@ -24,7 +24,7 @@ from minillm.layers.head_loss import head_loss
 from minillm.layers.layernorm import layernorm_forward
 from minillm.layers.linear import linear
 from minillm.layers.token_step import cached_block, one_kernel
-from minillm.module import Module
+from minillm.module import Module, zero_grads
 
 INIT_STD = 0.02
 
@@ -227,8 +227,8 @@ class GPT(Module):
         return linear(Tensor(x), self._head_weight)
 
     def zero_grad(self) -> None:
-        """Set every gradient to zero, in one pass over the flat buffer."""
-        self.flat.grad[...] = 0
+        """Set every gradient to zero, also where a block was put into something that is no Module."""
+        zero_grads(self.flat.parameters)
 
     def _to_device(self, array: Array | None) -> Array:
         """A host array on the backend of the parameters; what is there already, and None, as it is."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +17,19 @@ Role = Literal["weight", "embedding", "vector"]  # matrix of a linear layer, emb
 Dtype = Literal["float32", "float64"]
 
 
+def normal(shape: tuple[int, ...], std: float, rng: np.random.Generator, dtype: Dtype) -> Array:
+    """N(0, std), in place: a second array, freed, would leave the C library with memory that it does not give back."""
+    values = rng.standard_normal(shape, dtype)
+    values *= std
+    return values
+
+
 class Parameter(Tensor):
     """A Tensor that is trained.
 
     `role` says which rule of weight decay applies. Within a model, `data` and `grad` are views into its flat
-    buffers at `offset`; assigning to either writes into the buffer.
+    buffers at `offset`; assigning to either writes into the buffer. There a `grad` that is not set is zero, which is
+    written into the buffer when someone asks for it: the first gradient after `zero_grad` has nothing to add to.
     """
 
     __slots__ = ("flat", "offset", "role")
@@ -37,9 +48,31 @@ class Parameter(Tensor):
         else:
             super().__setattr__(name, value)
 
+    def __getattr__(self, name: str) -> Any:  # asked for what is not set
+        if name != "grad":
+            raise AttributeError(f"a Parameter has no attribute {name!r}")
+        self.write_zero_grad()
+        return super().__getattribute__(name)
+
+    def gradient_place(self) -> tuple[Array, int]:
+        try:
+            super().__getattribute__("grad")  # past __getattr__
+        except AttributeError:
+            assert self.flat is not None
+            grad = self.flat.grad_view(self)
+            super().__setattr__("grad", grad)
+            return grad, 0
+        return super().gradient_place()
+
+    def write_zero_grad(self) -> None:
+        """Write the zeros of a gradient that is not set."""
+        grad, beta = self.gradient_place()
+        if not beta:
+            grad[...] = 0
+
 
 class FlatParameters:
-    """All values of a model in one array, all gradients in another.
+    """All values of a model in one array, all gradients in another, which is made when it is needed first.
 
     Matrices of linear layers come first, then embeddings, then biases and norms: any rule of weight decay that
     goes by role is then one slice with decay and one without.
@@ -50,16 +83,59 @@ class FlatParameters:
         self.parameters = sorted(parameters, key=lambda p: order.index(p.role))  # stable: keeps the model's order
         first = self.parameters[0].data
         self.data = np.empty_like(first, shape=sum(p.size for p in parameters))
-        self.grad = np.zeros_like(self.data)
+        self._grad: Array | None = None
         offset = 0
         for p in self.parameters:
             if p.dtype != first.dtype:
                 raise TypeError(f"parameters of {first.dtype} and {p.dtype} cannot share one buffer: use one dtype")
             data = self.data[offset : offset + p.size].reshape(p.shape)
             data[...] = p.data
-            p.data, p.grad = data, self.grad[offset : offset + p.size].reshape(p.shape)
+            p.data = data
+            del p.grad
             p.flat, p.offset = self, offset
             offset += p.size
+
+    @property
+    def grad(self) -> Array:
+        """(n,), in the order of `data`."""
+        for p in self.parameters:
+            p.write_zero_grad()
+        return self._grads()
+
+    def grad_view(self, p: Parameter) -> Array:
+        """The place of p's gradient, whatever is in it."""
+        return self._grads()[p.offset : p.offset + p.size].reshape(p.shape)
+
+    def _grads(self) -> Array:
+        if self._grad is None:
+            self._grad = np.empty_like(self.data)
+            self._unshared = self._n_references()
+        return self._grad
+
+    def _n_references(self) -> int:
+        """To the gradients: each view of them holds one."""
+        return sys.getrefcount(self._grad)
+
+    def zero_grads(self, parameters: list[Parameter]) -> None:
+        """Set gradients to zero: where nobody holds a view of them, without touching memory."""
+        for p in parameters:
+            with suppress(AttributeError):  # it is not set
+                del p.grad
+        if self._grad is not None and self._n_references() > self._unshared:
+            for p in parameters:
+                p.write_zero_grad()
+
+
+def zero_grads(parameters: Iterable[Parameter]) -> None:
+    """Set the gradients there are to zero."""
+    within = defaultdict(list)
+    for p in parameters:
+        if p.flat is not None:
+            within[p.flat].append(p)
+        elif p.grad is not None:
+            p.grad[...] = 0
+    for flat, its in within.items():
+        flat.zero_grads(its)
 
 
 class Module:
@@ -99,8 +175,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        zero_grads(self.parameters())
 
     def train(self, training: bool = True) -> None:
         """Switch dropout on, here and in all layers below."""

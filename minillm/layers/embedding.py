@@ -14,17 +14,18 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array, backend_of
 from autograd.backends.numba import threads
 from autograd.jit import Ids1, In2, Int, Out2, jit, prange, share
-from minillm.module import Dtype, Module, Parameter
+from autograd.tensor import gradient_out
+from minillm.module import Dtype, Module, Parameter, normal
 
 
-def embedding_forward(ids: Array, weight: Array) -> tuple[Array, tuple[Array, int]]:
+def embedding_forward(ids: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
     """ids (...) of integers in [0, V), weight (V, C) -> y (..., C)."""
-    return weight[ids], (ids, weight.shape[0])
+    return weight[ids], (ids, weight)
 
 
-def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> tuple[None, Array]:
+def embedding_backward(dy: Array, ids: Array, weight: Array) -> tuple[None, Array]:
     rows = dy.reshape(-1, dy.shape[-1])  # (N, C)
-    return None, backend_of(dy).scatter_add(vocab_size, ids.reshape(-1), rows)  # (V, C)
+    return None, backend_of(dy).scatter_add(len(weight), ids.reshape(-1), rows)  # (V, C)
 
 
 embedding = Op(embedding_forward, embedding_backward)
@@ -41,16 +42,15 @@ def embedding_forward_numba(ids: Array, weight: Array) -> Any:
         return embedding_forward(ids, weight)
     y = workspace.empty((*ids.shape, weight.shape[1]))
     _forward(_flat(ids), weight, y.reshape(-1, weight.shape[1]), threads())
-    return y, (ids, weight.shape[0])
+    return y, (ids, weight)
 
 
 @embedding.fast("numba")
-def embedding_backward_numba(dy: Array, ids: Array, vocab_size: int) -> tuple[None, Array]:
-    if _out_of_range(ids, vocab_size):
-        return embedding_backward(dy, ids, vocab_size)
-    C = dy.shape[-1]
-    dweight = workspace.empty((vocab_size, C))
-    _backward(dy.reshape(-1, C), _flat(ids), dweight, threads())
+def embedding_backward_numba(dy: Array, ids: Array, weight: Array) -> tuple[None, Array]:
+    if _out_of_range(ids, len(weight)):
+        return embedding_backward(dy, ids, weight)
+    dweight, beta = gradient_out(weight)  # (V, C)
+    _backward(dy.reshape(-1, dy.shape[-1]), _flat(ids), beta, dweight, threads())
     return None, dweight
 
 
@@ -74,10 +74,10 @@ def _forward(ids: Ids1, weight: In2, y: Out2, n_threads: Int) -> None:
 
 
 @jit(parallel=True)
-def _backward(dy: In2, ids: Ids1, dweight: Out2, n_threads: Int) -> None:
+def _backward(dy: In2, ids: Ids1, beta: Int, dweight: Out2, n_threads: Int) -> None:
     for t in prange(n_threads):  # each takes some columns of all rows: equal work, and the order of the ids for each
         first, last = share(t, n_threads, dy.shape[1])
-        for v in range(dweight.shape[0]):
+        for v in range(0 if beta else dweight.shape[0]):
             row = dweight[v][first:last]
             for j in range(row.shape[0]):
                 row[j] = 0
@@ -91,7 +91,7 @@ class Embedding(Module):
     """A table (n, d_model) drawn from N(0, std)."""
 
     def __init__(self, n: int, d_model: int, *, std: float = 0.02, rng: np.random.Generator, dtype: Dtype) -> None:
-        self.weight = Parameter(std * rng.standard_normal((n, d_model), dtype), "embedding")
+        self.weight = Parameter(normal((n, d_model), std, rng, dtype), "embedding")
 
     def __call__(self, ids: Array) -> Tensor:  # (...) -> (..., d_model)
         return embedding(ids, self.weight)

@@ -14,6 +14,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import Ids1, In1, In2, Int, Out2, Out3, gemm, jit, prange, share
+from autograd.tensor import gradient_out
 from minillm.layers.cross_entropy import (
     IGNORE_INDEX,
     cross_entropy,
@@ -122,11 +123,11 @@ def head_loss_backward_numba(
     shares: Array,
 ) -> Gradients:
     (V, C), N, n = weight.shape, len(targets), threads()
-    dweight = workspace.empty((V, C))
+    dweight, beta = gradient_out(weight)  # (V, C)
     dys = workspace.empty((n, N, C))  # of each thread's columns
     tiles = workspace.empty((n, N, min(TILE, -(-V // n))))
     t = targets.astype(np.int64, copy=False)
-    _backward(probs.reshape(N, V), t, dloss * shares, y.reshape(N, C), weight, dweight, dys, tiles, n)
+    _backward(probs.reshape(N, V), t, dloss * shares, y.reshape(N, C), weight, beta, dweight, dys, tiles, n)
     dy = dys[0]  # (N, C)
     for part in dys[1:]:
         dy += part
@@ -146,7 +147,16 @@ def _logits(y: In2, weight: In2, logits: Out2, n_threads: Int) -> None:
 
 @jit(parallel=True)
 def _backward(
-    probs: In2, targets: Ids1, scale: In1, y: In2, weight: In2, dweight: Out2, dys: Out3, tiles: Out3, n_threads: Int
+    probs: In2,
+    targets: Ids1,
+    scale: In1,
+    y: In2,
+    weight: In2,
+    beta: Int,
+    dweight: Out2,
+    dys: Out3,
+    tiles: Out3,
+    n_threads: Int,
 ) -> None:
     """Each thread takes a share of the vocabulary: rows of dweight of its own, and its part of dy."""
     for t in prange(n_threads):
@@ -159,5 +169,5 @@ def _backward(
                 scaled_row(probs[i, start:stop], scale[i], dlogits[i])
                 if start <= targets[i] < stop:
                     dlogits[i, targets[i] - start] -= scale[i]
-            gemm(1, dlogits, True, y, False, 0, dweight[start:stop])
+            gemm(1, dlogits, True, y, False, beta, dweight[start:stop])
             gemm(1, dlogits, False, weight[start:stop], False, 1, dys[t])

@@ -14,7 +14,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import In1, In2, Int, Out1, Out2, gemm, jit, prange, share
-from minillm.module import Dtype, Module, Parameter
+from minillm.module import Dtype, Module, Parameter, normal
 
 # up to so many, each thread reads a part of the weight row by row: BLAS, given a part of the rows of x, took 1.2 to 10
 # times as long (measured, 2 threads, 1 to 16 rows), and as long at 32
@@ -139,7 +139,7 @@ class Linear(Module):
     def __init__(
         self, d_in: int, d_out: int, *, bias: bool = True, std: float = 0.02, rng: np.random.Generator, dtype: Dtype
     ) -> None:
-        self.weight = Parameter(std * rng.standard_normal((d_out, d_in), dtype), "weight")
+        self.weight = Parameter(normal((d_out, d_in), std, rng, dtype), "weight")
         self.bias = Parameter(np.zeros(d_out, dtype), "vector") if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:  # (..., d_in) -> (..., d_out)

@@ -22,7 +22,7 @@ from autograd.backends.numba import threads
 from autograd.jit import In1, Int, Out1, jit, prange, share
 from autograd.kernel import Kernel
 from minillm.errors import UserError
-from minillm.module import Module, Parameter, Role
+from minillm.module import Module, Parameter, Role, zero_grads
 from minillm.optim.chunks import chunks
 
 DECAYED_ROLES: dict[str, tuple[Role, ...]] = {
@@ -199,8 +199,7 @@ class AdamW:
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        for grad in self.grads():
-            grad[...] = 0
+        zero_grads(p for run in self._runs for _, p in run.named)
 
     def grads(self) -> list[Array]:
         """The gradients there are, as flat arrays: what `global_norm` takes."""

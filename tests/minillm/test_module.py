@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from autograd import Tensor, no_grad
 from minillm import GPT, GPTConfig
+from minillm.layers import LayerNorm
 from minillm.module import FlatParameters, Module, Parameter
+from minillm.optim import AdamW
 
 CONFIG = GPTConfig(vocab_size=7, context_length=5, n_layer=2, n_head=2, d_model=4)
 
@@ -96,6 +101,90 @@ def test_backward_writes_into_the_flat_gradient_and_zero_grad_clears_it(model):
     assert all(np.shares_memory(p.grad, model.flat.grad) for p in model.parameters())
     model.zero_grad()
     assert (model.flat.grad == 0).all()
+
+
+def backward(model):
+    ids = np.arange(5)[None]
+    model(ids, ids)[1].backward()
+
+
+def test_zero_grad_touches_no_memory_and_the_next_gradient_is_not_added_to_what_is_there(model):
+    backward(model)
+    first = model.flat.grad.copy()
+    model.zero_grad()
+    np.testing.assert_array_equal(model.flat._grad, first)  # nobody could see it
+    assert not model.ln_f.weight.grad.any()
+    backward(model)
+    np.testing.assert_array_equal(model.flat.grad, first)
+    backward(model)
+    np.testing.assert_allclose(model.flat.grad, 2 * first)
+
+
+def test_a_gradient_that_someone_holds_is_zero_at_once_and_can_be_written_to(model):
+    p = model.ln_f.weight
+    backward(model)
+    for held in (p.grad, model.flat.grad[p.offset : p.offset + p.size], p.grad[1:]):
+        assert held.any()
+        model.zero_grad()
+        assert not held.any()
+        held[...] = 5
+        assert (p.grad[-held.size :] == 5).all()
+        model.zero_grad()
+        backward(model)
+        np.testing.assert_array_equal(p.grad[-held.size :], held)
+
+
+def test_gradients_that_backward_does_not_reach_are_zero(model):
+    backward(model)
+    model.zero_grad()
+    model.ln_f(Tensor(np.ones((1, 4), np.float32))).backward(np.ones((1, 4), np.float32))
+    assert model.ln_f.bias.grad.all()
+    assert not model.blocks[0].ln1.weight.grad.any()
+    reached = sum(p.size for p in model.ln_f.parameters())
+    assert 0 < np.count_nonzero(model.flat.grad) <= reached
+
+
+def test_zero_grad_of_a_part_leaves_the_rest(model):
+    backward(model)
+    before = {name: p.grad.copy() for name, p in model.named_parameters()}
+    model.blocks[0].zero_grad()
+    for name, p in model.named_parameters():
+        np.testing.assert_array_equal(p.grad, 0 if name.startswith("blocks.0") else before[name])
+
+
+def test_zero_grad_of_an_optimizer_is_that_of_its_parameters(model):
+    backward(model)
+    AdamW(model.blocks[0]).zero_grad()
+    assert not any(p.grad.any() for p in model.blocks[0].parameters())
+    assert model.ln_f.bias.grad.all()
+
+
+def test_a_parameter_alone_keeps_its_array_and_one_without_a_gradient_stays_so():
+    layer = LayerNorm(2, bias=True, eps=1e-5, dtype="float64")
+    held = layer.weight.grad = np.ones(2)
+    layer.zero_grad()
+    np.testing.assert_array_equal(held, 0)
+    assert layer.weight.grad is held
+    assert layer.bias.grad is None
+
+
+def test_a_model_that_is_not_trained_has_no_memory_for_gradients():
+    config = GPTConfig(vocab_size=1000, context_length=5, n_layer=2, n_head=2, d_model=64, dtype="float32")
+    tracemalloc.start()
+    try:
+        model = GPT(config)
+        with no_grad():
+            model(np.arange(5)[None])
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.2 * model.flat.data.nbytes
+    assert peak < 2.2 * model.flat.data.nbytes  # the layers' own arrays, until they lie in the buffer
+
+
+def test_an_attribute_that_no_parameter_has_is_named(model):
+    with pytest.raises(AttributeError, match="'gard'"):
+        model.ln_f.weight.gard  # noqa: B018  it is read
 
 
 def test_a_shared_parameter_is_counted_once():
