@@ -8,17 +8,30 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-from autograd import backends, jit, modes
+from autograd import BackendError, backends, jit, modes
 from minillm.train.interrupt import interruptible
 
 
 def add_backend_flag(parser: argparse.ArgumentParser) -> None:
-    # numba is faster, but a run that compiled its kernels and one that found them on disk differ in the last bit
-    parser.add_argument("--backend", default="numpy", help=f"{', '.join(backends.BACKENDS)} (numpy)", metavar="NAME")
+    parser.add_argument(
+        "--backend", help=f"{', '.join(backends.BACKENDS)} (numba, or numpy where numba cannot run)", metavar="NAME"
+    )
 
 
 def add_threads_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads to compute on (the available cores)")
+
+
+def choose_backend(name: str | None) -> str:
+    """The backend that was asked for, or else numba; numpy, with a line that says why, where numba cannot run."""
+    if name is not None:
+        return name
+    try:
+        backends.load("numba")
+    except BackendError as error:
+        print(f"minillm: using the backend numpy, which is slower: {error}", file=sys.stderr)
+        return "numpy"
+    return "numba"
 
 
 def compile_kernels(run: Callable[[], object]) -> None:

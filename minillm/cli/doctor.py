@@ -13,7 +13,7 @@ import numpy as np
 from autograd import BackendError, backends, no_grad, use_backend
 from autograd.gradcheck import GradcheckError, gradcheck
 from minillm import GPT, GPTConfig
-from minillm.cli.backend import add_backend_flag, compile_kernels
+from minillm.cli.backend import add_backend_flag, choose_backend, compile_kernels
 
 # small enough that all checks take a second; float64, so that differences have digits to spare
 CONFIG = GPTConfig(vocab_size=64, context_length=8, n_layer=2, n_head=2, d_model=16, dtype="float64")
@@ -39,11 +39,9 @@ def run(args: argparse.Namespace) -> int:
     from minillm.threads import limit_threads
     from minillm.train.warm_up import warm_up
 
-    failed = False
-    config = (
-        replace(CONFIG, dtype="float32") if args.backend == "numba" else CONFIG
-    )  # what its kernels are compiled for
-    with use_backend(args.backend):  # before anything is printed: it may not run here
+    failed, backend = False, choose_backend(args.backend)
+    config = replace(CONFIG, dtype="float32") if backend == "numba" else CONFIG  # what its kernels are compiled for
+    with use_backend(backend):  # before anything is printed: it may not run here
         for line in _environment():
             print(line)
         with limit_threads(1):  # the model is tiny: more threads would wait for each other

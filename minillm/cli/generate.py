@@ -8,7 +8,7 @@ import itertools
 import sys
 
 from autograd import use_backend
-from minillm.cli.backend import add_backend_flag, add_threads_flag, compile_kernels
+from minillm.cli.backend import add_backend_flag, add_threads_flag, choose_backend, compile_kernels
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for what it cannot
-    with use_backend(args.backend), limit_threads(args.threads):
+    with use_backend(choose_backend(args.backend)), limit_threads(args.threads):
         model, tokenizer = load_model(args.model)
         pieces = generate_text(
             model,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograd import use_backend
 from minillm import GPT, GPTConfig, UserError, __version__
-from minillm.cli.backend import add_backend_flag, add_threads_flag, compile_kernels
+from minillm.cli.backend import add_backend_flag, add_threads_flag, choose_backend, compile_kernels
 from minillm.config import PRESETS
 from minillm.data import STDLIB
 from minillm.tokenizer import TOKENIZERS
@@ -21,6 +21,7 @@ from minillm.train.config import TrainConfig, recipe
 
 if TYPE_CHECKING:
     from minillm.train import Trainer
+    from minillm.train.checkpoint import Checkpoint
 
 DEFAULT_PRESET = "python-tiny"
 RUN_FILES = ("metrics.jsonl", "model.safetensors", "loss.png", "checkpoints", "tokens")
@@ -63,14 +64,18 @@ def _add_fields(group: argparse._ArgumentGroup, config: type[GPTConfig] | type[T
 
 def run(args: argparse.Namespace) -> int:
     from minillm.threads import limit_threads
+    from minillm.train.checkpoint import newest_checkpoint
     from minillm.train.warm_up import warm_up
 
     if args.resume and args.overwrite:
         raise UserError("--resume and --overwrite were both given: give the one that you mean")
     out = args.out or Path("runs") / (args.preset or DEFAULT_PRESET)
-    with use_backend(args.backend), limit_threads(args.threads) as limit:
-        print(f"backend {args.backend}, {limit.n} threads")
-        trainer = _resume(args, out) if args.resume else _start(args, out)
+    checkpoint = newest_checkpoint(out) if args.resume else None
+    backend = args.backend or (checkpoint.manifest["backend"] if checkpoint else choose_backend(None))
+    with use_backend(backend), limit_threads(args.threads) as limit:
+        print(f"backend {backend}, {limit.n} threads")
+        computed_by = {"backend": backend, "threads": limit.n}
+        trainer = _resume(args, out, checkpoint, computed_by) if checkpoint else _start(args, out, computed_by)
         compile_kernels(lambda: warm_up(trainer.model.config))
         if not trainer.train():
             again = shlex.join(["minillm", "train", "--out", str(out), "--resume"])
@@ -85,7 +90,7 @@ def _given(args: argparse.Namespace, config: type[GPTConfig] | type[TrainConfig]
     return {f.name: getattr(args, f.name) for f in fields(config) if getattr(args, f.name) is not None}
 
 
-def _start(args: argparse.Namespace, out: Path) -> Trainer:
+def _start(args: argparse.Namespace, out: Path, computed_by: dict[str, Any]) -> Trainer:
     """A new run. Everything that can be wrong with the request is looked at before anything is written."""
     from minillm.data import Loader, open_tokens, read_corpus, split, windows, write_tokens
     from minillm.train import Trainer
@@ -128,18 +133,16 @@ def _start(args: argparse.Namespace, out: Path) -> Trainer:
     print(corpus.description)
     _describe(config, train_config, len(ids[0]), len(ids[1]))
     train_tokens, val_tokens = (open_tokens(path, tokenizer.vocab_size) for path in _token_files(out))
-    extra = {"preset": preset, "data": sources, "version": __version__}
+    extra = {"preset": preset, "data": sources, "version": __version__, **computed_by}
     return Trainer(model, tokenizer, train_tokens, val_tokens, train_config, out, extra)
 
 
-def _resume(args: argparse.Namespace, out: Path) -> Trainer:
+def _resume(args: argparse.Namespace, out: Path, checkpoint: Checkpoint, computed_by: dict[str, Any]) -> Trainer:
     """The run in `out`, at its newest checkpoint, with the configuration that it began with."""
     from minillm.data import open_tokens
     from minillm.tokenizer import from_dict
     from minillm.train import Trainer
-    from minillm.train.checkpoint import newest_checkpoint
 
-    checkpoint = newest_checkpoint(out)
     manifest = checkpoint.manifest
     stored = {
         "preset": manifest["preset"],
@@ -161,7 +164,10 @@ def _resume(args: argparse.Namespace, out: Path) -> Trainer:
     config, train_config = GPTConfig.from_dict(manifest["config"]), TrainConfig(**manifest["train_config"])
     tokenizer = from_dict(manifest["tokenizer"])
     train_tokens, val_tokens = (open_tokens(path, tokenizer.vocab_size) for path in _token_files(out))
-    extra = {name: manifest[name] for name in ("preset", "data", "version")}
+    changed = [f"{key} was {manifest[key]} and is {now}" for key, now in computed_by.items() if manifest[key] != now]
+    if changed:
+        print(f"minillm: the last bits may differ from a run without a stop: {'; '.join(changed)}", file=sys.stderr)
+    extra = {**{name: manifest[name] for name in ("preset", "data", "version")}, **computed_by}
     trainer = Trainer(GPT(config), tokenizer, train_tokens, val_tokens, train_config, out, extra)
     trainer.resume(checkpoint)
     print(f"resuming {str(out)!r} at step {trainer.step}")

@@ -1,4 +1,4 @@
-"""Kernels are compiled before a command works."""
+"""Which backend a command takes, and kernels compiled before it works."""
 
 from __future__ import annotations
 
@@ -6,8 +6,27 @@ import signal
 
 import pytest
 
-from autograd import jit, use_backend
-from minillm.cli.backend import compile_kernels
+from autograd import BackendError, backends, jit, use_backend
+from minillm.cli.backend import choose_backend, compile_kernels
+
+
+def test_numba_unless_another_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("numba")
+    assert choose_backend(None) == "numba"
+    assert choose_backend("cupy") == "cupy"  # it need not be here: `use_backend` says what is missing
+    assert capsys.readouterr().err == ""
+
+
+def test_numpy_and_a_line_that_says_why_where_numba_cannot_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(name: str) -> None:
+        raise BackendError(f"backend {name!r} needs the package numba")
+
+    monkeypatch.setattr(backends, "load", load)
+    assert choose_backend(None) == "numpy"
+    expected = "minillm: using the backend numpy, which is slower: backend 'numba' needs the package numba\n"
+    assert capsys.readouterr().err == expected
 
 
 def compiles(name: str) -> None:

@@ -112,6 +112,21 @@ def test_resuming_another_configuration_names_what_differs(
     assert "no checkpoint" in refused(capsys, "--out", str(tmp_path / "nowhere"), "--resume")
 
 
+def test_resuming_computes_as_the_run_did_or_says_that_bits_may_differ(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "run"), "--threads", "1"]
+    assert main(["train", *SMALL, "--data", text, "--backend", "numpy", *out]) == 0
+    assert main(["train", *out, "--resume"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("backend numpy, 1 threads") == 2
+    assert "last bits" not in shown.err
+    pytest.importorskip("numba")
+    assert main(["train", *out, "--resume", "--backend", "numba"]) == 0
+    expected = "the last bits may differ from a run without a stop: backend was numpy and is numba\n"
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
