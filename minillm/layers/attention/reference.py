@@ -33,8 +33,11 @@ def split_heads(qkv: Array, n_head: int) -> Any:
 
 
 def masked_softmax(scores: Array, allowed: Array) -> Array:
-    """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed."""
-    scores = np.where(allowed, scores, -np.inf)  # (..., T, T)
+    """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed.
+
+    It is written over the scores: a new array for each step of this takes longer than the arithmetic.
+    """
+    np.copyto(scores, -np.inf, where=~allowed)  # (..., T, T)
     shift = scores.real.max(-1, keepdims=True)  # cancels; `.real` keeps it out of a complex step
     scores -= np.where(np.isfinite(shift), shift, 0)
     probs: Array = np.exp(scores, out=scores)  # (..., T, T)
@@ -102,7 +105,8 @@ def attention_backward(
     dprobs = dy @ v.swapaxes(-1, -2)  # (B, H, T, T)
     if keep is not None:
         dprobs = dprobs * keep * (1 / (1 - dropout))
-    dscores = probs * (dprobs - (dy * y).sum(-1, keepdims=True))  # (B, H, T, T)
+    dprobs -= (dy * y).sum(-1, keepdims=True)
+    dscores = np.multiply(probs, dprobs, out=dprobs)  # (B, H, T, T)
     dq[...] = dscores @ k * scale
     dk[...] = dscores.swapaxes(-1, -2) @ (q * scale)
     return dqkv.reshape(B, T, 3 * H * D), None
