@@ -16,6 +16,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import Float, In1, In2, Int, Out1, Out2, Out3, gemm, jit, prange, share
+from autograd.tensor import gradient_out
 from minillm.layers.attention import attention_backward, attention_composed, attention_forward
 from minillm.layers.attention.compiled import attention_backward_numba, attention_forward_numba
 from minillm.layers.layernorm import (
@@ -150,7 +151,7 @@ def attention_half_backward_numba(
     da, dproj_weight, dproj_bias = linear_backward_numba(dy, a, proj_weight, proj_bias)  # (B, T, C), (C, C), (C,)
     dqkv, _ = attention_backward_numba(da, qkv, a, None, None, n_head, True, 0.0)  # (B, T, 3C)
     dx, normed = workspace.empty((B, T, C)), workspace.empty((B * T, C))
-    dqkv_weight, dqkv_bias = workspace.empty((3 * C, C)), np.empty(3 * C, x.dtype)
+    (dqkv_weight, beta), dqkv_bias = gradient_out(qkv_weight), np.empty(3 * C, x.dtype)
     parts = workspace.zeros((n, 2, C))  # dnorm_weight and dnorm_bias of each thread's rows
     _backward(
         dy.reshape(-1, C),
@@ -164,6 +165,7 @@ def attention_half_backward_numba(
         dx.reshape(-1, C),
         normed,
         parts,
+        beta,
         dqkv_weight,
         dqkv_bias,
         _tiles(B * T, C, n),
@@ -233,6 +235,7 @@ def _backward(
     dx: Out2,
     normed: Out2,
     parts: Out3,
+    beta: Int,
     dqkv_weight: Out2,
     dqkv_bias: Out1,
     tiles: Out3,
@@ -249,4 +252,4 @@ def _backward(
                 layernorm_backward_row(d, x[i], mean[i], rstd[i], norm_weight, dx[i], parts[t, 0], parts[t, 1])
                 add_and_normalise_row(dy[i], x[i], mean[i], rstd[i], norm_weight, norm_bias, dx[i], normed[i])
     for t in prange(n_threads):
-        linear_backward_parameters(dqkv, normed, dqkv_weight, dqkv_bias, t, n_threads)
+        linear_backward_parameters(dqkv, normed, beta, dqkv_weight, dqkv_bias, t, n_threads)

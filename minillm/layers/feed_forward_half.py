@@ -17,6 +17,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import Float, In1, In2, Int, Out1, Out2, Out3, gemm, jit, prange, share
+from autograd.tensor import gradient_out
 from minillm.layers.activations import (
     gelu_tanh_backward,
     gelu_tanh_composed,
@@ -176,9 +177,9 @@ def feed_forward_half_backward_numba(
         wide,
         n,
     )
-    dfc_weight, dproj_weight = workspace.empty((F, C)), workspace.empty((C, F))
+    (dfc_weight, fc_beta), (dproj_weight, proj_beta) = gradient_out(fc_weight), gradient_out(proj_weight)
     dfc_bias, dproj_bias = np.empty(F, x.dtype), np.empty(C, x.dtype)
-    _backward_parameters(dy, a, dproj_weight, dproj_bias, dh, normed, dfc_weight, dfc_bias, n)
+    _backward_parameters(dy, a, proj_beta, dproj_weight, dproj_bias, dh, normed, fc_beta, dfc_weight, dfc_bias, n)
     dnorm_weight, dnorm_bias = parts.sum(0)  # (C,) each
     return (
         dx,
@@ -290,14 +291,16 @@ def _gelu_backward_row(da, h, a, dh):  # type: ignore[no-untyped-def]  # compile
 def _backward_parameters(
     dy: In2,
     a: In2,
+    proj_beta: Int,
     dproj_weight: Out2,
     dproj_bias: Out1,
     dh: In2,
     normed: In2,
+    fc_beta: Int,
     dfc_weight: Out2,
     dfc_bias: Out1,
     n_threads: Int,
 ) -> None:
     for t in prange(n_threads):
-        linear_backward_parameters(dy, a, dproj_weight, dproj_bias, t, n_threads)
-        linear_backward_parameters(dh, normed, dfc_weight, dfc_bias, t, n_threads)
+        linear_backward_parameters(dy, a, proj_beta, dproj_weight, dproj_bias, t, n_threads)
+        linear_backward_parameters(dh, normed, fc_beta, dfc_weight, dfc_bias, t, n_threads)

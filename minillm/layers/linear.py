@@ -14,6 +14,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import In1, In2, Int, Out1, Out2, gemm, jit, prange, share
+from autograd.tensor import gradient_out
 from minillm.module import Dtype, Module, Parameter, normal
 
 # up to so many, each thread reads a part of the weight row by row: BLAS, given a part of the rows of x, took 1.2 to 10
@@ -62,8 +63,8 @@ def linear_forward_numba(x: Array, weight: Array, bias: Array | None = None) -> 
 @linear.fast("numba")
 def linear_backward_numba(dy: Array, x: Array, weight: Array, bias: Array | None) -> tuple[Array, Array, Array | None]:
     d_out, d_in = weight.shape
-    dx, dweight, dbias = workspace.empty(x.shape), workspace.empty(weight.shape), np.empty(d_out, x.dtype)
-    _backward(dy.reshape(-1, d_out), x.reshape(-1, d_in), weight, dx.reshape(-1, d_in), dweight, dbias, threads())
+    dx, (dweight, beta), dbias = workspace.empty(x.shape), gradient_out(weight), np.empty(d_out, x.dtype)
+    _backward(dy.reshape(-1, d_out), x.reshape(-1, d_in), weight, dx.reshape(-1, d_in), beta, dweight, dbias, threads())
     return dx, dweight, None if bias is None else dbias
 
 
@@ -103,10 +104,10 @@ def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]  # compiled fo
 
 
 @jit(inline=True)
-def linear_backward_parameters(dy, x, dweight, dbias, turn, n_turns):  # type: ignore[no-untyped-def]  # as above
-    """The rows of dweight (out, in) and the elements of dbias (out,) that fall to one of n_turns turns."""
+def linear_backward_parameters(dy, x, beta, dweight, dbias, turn, n_turns):  # type: ignore[no-untyped-def]  # as above
+    """One of n_turns parts: rows of dweight (out, in), added to what is there if beta is 1, elements of dbias (out,)."""
     first, last = share(turn, n_turns, dweight.shape[0])
-    gemm(1, dy[:, first:last], True, x, False, 0, dweight[first:last])
+    gemm(1, dy[:, first:last], True, x, False, beta, dweight[first:last])
     sum_of_rows(dy, first, dbias[first:last])
 
 
@@ -126,11 +127,11 @@ def _forward(x: In2, weight: In2, bias: In1, y: Out2, n_threads: Int) -> None:
 
 
 @jit(parallel=True)
-def _backward(dy: In2, x: In2, weight: In2, dx: Out2, dweight: Out2, dbias: Out1, n_threads: Int) -> None:
+def _backward(dy: In2, x: In2, weight: In2, dx: Out2, beta: Int, dweight: Out2, dbias: Out1, n_threads: Int) -> None:
     for t in prange(n_threads):
         first, last = share(t, n_threads, x.shape[0])
         gemm(1, dy[first:last], False, weight, False, 0, dx[first:last])
-        linear_backward_parameters(dy, x, dweight, dbias, t, n_threads)
+        linear_backward_parameters(dy, x, beta, dweight, dbias, t, n_threads)
 
 
 class Linear(Module):

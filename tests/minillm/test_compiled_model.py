@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,8 +42,8 @@ def train(backend: str, n_threads: int = 2) -> tuple[list[float], Array]:
     return losses, model.flat.data
 
 
-def gradient(backend: str, n_threads: int = 1, **changes: object) -> Array:
-    """Of the loss on one batch, at weights that are not the initial ones."""
+def gradient(backend: str, n_threads: int = 1, n_backwards: int = 1, **changes: object) -> Array:
+    """Of n times the loss on one batch, at weights that are not the initial ones, after one that was zeroed."""
     config = GPTConfig(**{**vars(CONFIG), **changes})
     ids, targets = np.random.default_rng(1).integers(config.vocab_size, size=(2, 3, 13))
     with use_backend(backend), pytest.MonkeyPatch.context() as patch:
@@ -47,6 +51,9 @@ def gradient(backend: str, n_threads: int = 1, **changes: object) -> Array:
         model = GPT(config)
         model.flat.data += 0.1 * np.random.default_rng(2).standard_normal(model.flat.data.size).astype(np.float32)
         model.loss(ids, targets).backward()
+        model.zero_grad()
+        for _ in range(n_backwards):
+            model.loss(ids, targets).backward()
     return model.flat.grad
 
 
@@ -69,6 +76,12 @@ def test_gradients_are_those_of_numpy(changes: dict[str, object], n_threads: int
     assert np.linalg.norm(error) < 1e-5 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+def test_kernels_add_to_the_gradients_that_are_there(tie_embeddings: bool) -> None:
+    once, thrice = (gradient("numba", n_backwards=n, tie_embeddings=tie_embeddings) for n in (1, 3))
+    assert np.linalg.norm(thrice - 3 * once) < 1e-6 * np.linalg.norm(thrice)
+
+
 def test_the_curve_lies_on_numpys() -> None:
     expected, _ = train("numpy")
     losses, _ = train("numba")
@@ -82,3 +95,30 @@ def test_two_runs_give_the_same_bits(n_threads: int) -> None:
     again, same = train("numba", n_threads)
     assert losses == again
     np.testing.assert_array_equal(weights, same)
+
+
+IN_PYTHON = """
+import numpy as np
+from autograd import jit, use_backend
+from minillm import GPT, GPTConfig
+from minillm.generate import generate
+assert not jit.ENABLED
+config = GPTConfig(vocab_size=7, context_length=20, n_layer=1, n_head=2, d_model=4)
+ids, grads, tokens = np.arange(20)[None] % 7, [], []
+for backend in ("numpy", "numba"):
+    with use_backend(backend):
+        model = GPT(config, seed=3)
+        model.flat.data *= 10
+        model.loss(ids, ids).backward()
+        grads.append(model.flat.grad)
+        tokens.append(list(generate(model, [1, 2], 6, temperature=0)))
+assert np.linalg.norm(grads[1] - grads[0]) < 1e-5 * np.linalg.norm(grads[0])
+assert tokens[0] == tokens[1]
+"""
+
+
+def test_gradients_and_tokens_are_numpys_when_kernels_run_as_python() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_PYTHON], env={**os.environ, "AUTOGRAD_JIT": "0"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
