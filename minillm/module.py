@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,8 +20,14 @@ Dtype = Literal["float32", "float64"]
 
 
 def normal(shape: tuple[int, ...], std: float, rng: np.random.Generator, dtype: Dtype) -> Array:
-    """N(0, std), in place: a second array, freed, would leave the C library with memory that it does not give back."""
-    values = rng.standard_normal(shape, dtype)
+    """N(0, std), in memory of its own.
+
+    When the values lie in a flat buffer, this memory goes back to the system: the C library would keep much of its own,
+    and a model would take twice its size.
+    """
+    memory = mmap.mmap(-1, math.prod(shape) * np.dtype(dtype).itemsize)
+    values: Array = np.frombuffer(memory, dtype).reshape(shape)
+    rng.standard_normal(dtype=dtype, out=values)
     values *= std
     return values
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,31 +36,52 @@ def write_tensors(path: Path, tensors: dict[str, NDArray[np.generic]], texts: di
             raise OSError(str(error)) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
-    """The arrays and texts that `write_tensors` wrote.
+class StoredTensors(Mapping[str, NDArray[np.generic]]):
+    """Arrays of a safetensors file by name, each read when it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file  # kept open: a file that is put in its place meanwhile is another
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        if name not in self:
+            raise KeyError(name)
+        array: NDArray[np.generic] = self._file.get_tensor(name)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.keys())
+
+    def __len__(self) -> int:
+        return len(self._file.keys())
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the array
+        return name in self._file.keys()  # noqa: SIM118  not a dict
+
+
+def read_tensors(path: Path) -> tuple[StoredTensors, dict[str, str]]:
+    """The arrays and texts that `write_tensors` wrote; of the arrays, none stays in memory.
 
     Raises:
         UserError: the file is missing, truncated, altered or not one of ours.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            texts = dict(file.metadata() or {})
-            if texts.get("format") != FORMAT:
-                raise UserError(f"{str(path)!r} was not written by minillm: give a file that minillm saved")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+        file: Any = safe_open(path, framework="numpy")
     except SafetensorError as error:
         raise UserError(
             f"{str(path)!r} is truncated or no safetensors file ({error}): use another copy, or train again"
         ) from error
     except OSError as error:
         raise UserError(f"cannot read {str(path)!r} ({error.strerror or error}): check the path") from error
+    tensors, texts = StoredTensors(file), dict(file.metadata() or {})
+    if texts.get("format") != FORMAT:
+        raise UserError(f"{str(path)!r} was not written by minillm: give a file that minillm saved")
     expected = texts.pop("sha256", None)
     if checksum(tensors, texts) != expected:
         raise UserError(f"{str(path)!r} was altered since it was saved (its checksum differs): use another copy")
     return tensors, texts
 
 
-def checksum(tensors: dict[str, NDArray[np.generic]], texts: dict[str, str]) -> str:
+def checksum(tensors: Mapping[str, NDArray[np.generic]], texts: dict[str, str]) -> str:
     """SHA-256 of texts and arrays, in the order of their names."""
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name in sorted(tensors):

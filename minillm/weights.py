@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def load_model(path: Path | str) -> tuple[GPT, Tokenizer]:
     return model, tokenizer
 
 
-def set_weights(model: GPT, weights: dict[str, NDArray[np.generic]], path: Path) -> None:
-    """Copy `weights`, read from `path`, into the model.
+def set_weights(model: GPT, weights: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+    """Copy `weights`, read from `path`, into the model, one after another.
 
     Raises:
         UserError: names or shapes are not those of the model.
@@ -70,12 +71,13 @@ def set_weights(model: GPT, weights: dict[str, NDArray[np.generic]], path: Path)
             f"{sorted(parameters.keys() ^ weights.keys())[0]!r} is in one only; use a file as minillm saved it"
         )
     for name, parameter in parameters.items():
-        if parameter.shape != weights[name].shape:
+        array = weights[name]
+        if parameter.shape != array.shape:
             raise UserError(
-                f"{name} in {str(path)!r} has shape {weights[name].shape} and in the model {parameter.shape}: "
+                f"{name} in {str(path)!r} has shape {array.shape} and in the model {parameter.shape}: "
                 "use a file as minillm saved it"
             )
-        parameter.data = backends.backend_of(parameter.data).to_device(weights[name])
+        parameter.data = backends.backend_of(parameter.data).to_device(array)
 
 
 def _model_file(path: Path) -> Path:

@@ -105,7 +105,7 @@ def sum_of_rows(x, first, total):  # type: ignore[no-untyped-def]  # compiled fo
 
 @jit(inline=True)
 def linear_backward_parameters(dy, x, beta, dweight, dbias, turn, n_turns):  # type: ignore[no-untyped-def]  # as above
-    """One of n_turns parts: rows of dweight (out, in), added to what is there if beta is 1, elements of dbias (out,)."""
+    """One of n_turns parts: rows of dweight (out, in), added to what is there if beta is 1, and of dbias."""
     first, last = share(turn, n_turns, dweight.shape[0])
     gemm(1, dy[:, first:last], True, x, False, beta, dweight[first:last])
     sum_of_rows(dy, first, dbias[first:last])

@@ -11,7 +11,7 @@ As in PyTorch, and unlike the paper, lr multiplies the decay too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -210,7 +210,7 @@ class AdamW:
         moments = {name: np.array(backends.backend_of(a).to_host(a)) for name, a in self._moments()}
         return {**moments, "n_steps": np.array(self.n_steps)}
 
-    def load_state(self, state: dict[str, Array]) -> None:
+    def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from what `state()` gave.
 
         Raises:
@@ -220,12 +220,13 @@ class AdamW:
         for name in sorted({*moments, "n_steps"} ^ state.keys()):
             raise UserError(f"the optimizer's state has other parameters than the model: {name!r} is in one only")
         for name, moment in moments.items():
-            if moment.shape != state[name].shape:
+            saved = state[name]
+            if moment.shape != saved.shape:
                 raise UserError(
-                    f"{name} has shape {state[name].shape} in the optimizer's state and {moment.shape} in this run: "
+                    f"{name} has shape {saved.shape} in the optimizer's state and {moment.shape} in this run: "
                     "resume with the configuration it was saved with"
                 )
-            moment[...] = backends.backend_of(moment).to_device(state[name])
+            moment[...] = backends.backend_of(moment).to_device(saved)
         self.n_steps = int(state["n_steps"])
 
     def _moments(self) -> Iterator[tuple[str, Array]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +183,26 @@ def test_a_model_that_is_not_trained_has_no_memory_for_gradients():
         tracemalloc.stop()
     assert held < 1.2 * model.flat.data.nbytes
     assert peak < 2.2 * model.flat.data.nbytes  # the layers' own arrays, until they lie in the buffer
+
+
+PEAK = """
+from pathlib import Path
+from minillm import GPT, GPTConfig
+
+def resident(field):
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].removesuffix("kB")) * 1024
+
+before = resident("VmRSS")
+model = GPT(GPTConfig(vocab_size=1000, context_length=8, n_layer=12, n_head=2, d_model=256))
+print((resident("VmHWM") - before) / model.flat.data.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process as Linux tells it")
+def test_a_model_that_is_made_is_never_there_twice():
+    shares = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True).stdout
+    assert 1 <= float(shares) < 1.4
 
 
 def test_an_attribute_that_no_parameter_has_is_named(model):

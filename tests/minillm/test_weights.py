@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,28 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "empty.safetensors")
 
 
+def test_arrays_are_read_when_asked_for_from_the_file_that_was_verified(tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    large = np.arange(1 << 18)
+    write_tensors(path, {"a": large, "b": large + 1}, {"note": "one"})
+    tracemalloc.start()
+    try:
+        tensors, texts = read_tensors(path)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < large.nbytes / 10
+    assert peak < 2.5 * large.nbytes  # one of them, and the bytes that it is made from
+    write_tensors(path, {"a": large, "b": large - 1}, {})
+    assert texts == {"note": "one", "format": "minillm"}
+    assert sorted(tensors) == ["a", "b"]
+    assert len(tensors) == 2
+    assert "c" not in tensors
+    np.testing.assert_array_equal(tensors["b"], large + 1)
+    with pytest.raises(KeyError, match="c"):
+        tensors["c"]
+
+
 def test_a_file_without_a_model_is_refused(tmp_path: Path) -> None:
     write_tensors(tmp_path / "optimizer.safetensors", {"m": np.zeros(3)}, {})
     with pytest.raises(UserError, match="holds no model"):
@@ -81,7 +104,8 @@ def test_a_file_without_a_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["name", "shape", "size"])
 def test_weights_of_another_shape_are_refused(saved: Path, case: str) -> None:
-    arrays, texts = read_tensors(saved)
+    stored, texts = read_tensors(saved)
+    arrays = dict(stored)
     if case == "name":
         arrays["ln_f.scale"] = arrays.pop("ln_f.weight")
     elif case == "shape":
