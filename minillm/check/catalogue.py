@@ -36,24 +36,19 @@ HELPERS: list[tuple[Callable[..., Any], str]] = [
     (accumulate_gradients, "backward"),
 ]
 
-_PREPEND = "what stands before the first sorted id must only differ from it; ids are never negative, so this does too"
-
 _WHETHER = "backward asks of this bias only whether there is one, and so there is when it is rolled"
 
 # mutants that compute the same: name -> proof
 EQUIVALENT = {
-    "scatter_add: sign, line 7: sorted_ids[0] - 1 -> sorted_ids[0] + 1": _PREPEND,
-    "scatter_add: dropped term, line 7: sorted_ids[0] - 1 -> -1": _PREPEND,
-    "scatter_add: wrong constant, line 7: 1 -> 2": _PREPEND,
     "feed_forward_half: stale saved array, line 10: fc_bias -> rolled(fc_bias)": _WHETHER,
     "feed_forward_half: stale saved array, line 12: proj_bias -> rolled(proj_bias)": _WHETHER,
     "attention_half: stale saved array, line 11: qkv_bias -> rolled(qkv_bias)": _WHETHER,
     "attention_half: stale saved array, line 13: proj_bias -> rolled(proj_bias)": _WHETHER,
     "head_loss: stale saved array, line 7: norm_bias -> rolled(norm_bias)": _WHETHER,
-    "masked_softmax: wrong constant, line 5: 0 -> 1": (
+    "masked_softmax: wrong constant, line 8: 0 -> 1": (
         "the shift is not finite where all scores of the row are -inf, and these stay -inf whatever is subtracted"
     ),
-    "masked_softmax: wrong constant, line 8: 1 -> 2": (
+    "masked_softmax: wrong constant, line 11: 1 -> 2": (
         "the total is zero where all probabilities of the row are, and these stay zero whatever they are divided by"
     ),
     "_shares: wrong constant, line 9: 1 -> 2": (
