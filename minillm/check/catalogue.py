@@ -45,10 +45,10 @@ EQUIVALENT = {
     "attention_half: stale saved array, line 11: qkv_bias -> rolled(qkv_bias)": _WHETHER,
     "attention_half: stale saved array, line 13: proj_bias -> rolled(proj_bias)": _WHETHER,
     "head_loss: stale saved array, line 7: norm_bias -> rolled(norm_bias)": _WHETHER,
-    "masked_softmax: wrong constant, line 8: 0 -> 1": (
+    "masked_softmax: wrong constant, line 5: 0 -> 1": (
         "the shift is not finite where all scores of the row are -inf, and these stay -inf whatever is subtracted"
     ),
-    "masked_softmax: wrong constant, line 11: 1 -> 2": (
+    "masked_softmax: wrong constant, line 8: 1 -> 2": (
         "the total is zero where all probabilities of the row are, and these stay zero whatever they are divided by"
     ),
     "_shares: wrong constant, line 9: 1 -> 2": (

@@ -33,11 +33,8 @@ def split_heads(qkv: Array, n_head: int) -> Any:
 
 
 def masked_softmax(scores: Array, allowed: Array) -> Array:
-    """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed.
-
-    It is written over the scores: a new array for each step of this takes longer than the arithmetic.
-    """
-    np.copyto(scores, -np.inf, where=~allowed)  # (..., T, T)
+    """Softmax over the last axis where `allowed` (it broadcasts), 0 elsewhere and in rows with nothing allowed."""
+    scores = np.where(allowed, scores, -np.inf)  # (..., T, T)
     shift = scores.real.max(-1, keepdims=True)  # cancels; `.real` keeps it out of a complex step
     scores -= np.where(np.isfinite(shift), shift, 0)
     probs: Array = np.exp(scores, out=scores)  # (..., T, T)
