@@ -7,6 +7,7 @@ To step through backprop, step from `loss.backward()` into the one line marked b
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +16,9 @@ import numpy as np
 
 from autograd import backends, saved, workspace
 from autograd.backends import Array
+from autograd.kernel import Kernel
+
+gradient_sum = Kernel(operator.add)  # of two gradients of one tensor
 
 _sequence = itertools.count()
 
@@ -186,7 +190,8 @@ class Tensor:
                     if isinstance(parent, Tensor):
                         accumulate(parent, dx)
                     else:
-                        grads[parent] = grads[parent] + dx if parent in grads else dx
+                        first = grads.get(parent)
+                        grads[parent] = dx if first is None else gradient_sum.on(backends.name_of(dx))(first, dx)
                 if not retain_graph:
                     node.free()
         finally:

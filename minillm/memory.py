@@ -12,17 +12,15 @@ _INT, _BOOL = 8, 1  # bytes of a token id, and of an element of a mask
 def activation_bytes(config: GPTConfig, batch_size: int) -> int:
     """Bytes that a forward pass at full context saves for backward: what hangs on the tape, without the weights."""
     assert config.d_ff is not None
-    B, T, C, F, V, H = batch_size, config.context_length, config.d_model, config.d_ff, config.vocab_size, config.n_head
+    B, T, C, F, V = batch_size, config.context_length, config.d_model, config.d_ff, config.vocab_size
     N, number = B * T, np.dtype(config.dtype).itemsize
-    mask = _BOOL if config.dropout else 0
     norm = N * (2 * C + 2) * number  # its input, mean and rstd, and its output, which the linear layer after it keeps
-    attention = N * 4 * C * number + B * H * T * T * mask  # queries, keys, values; the projection's input
+    attention = N * 4 * C * number  # queries, keys, values; the projection's input
     activation = _BOOL if config.activation == "relu" else 2 * number  # where positive, or input and its tanh or cdf
     feed_forward = N * F * (activation + number)  # and the projection's input
-    residual_masks = 2 * N * C * mask
-    embedding = (N + T) * _INT + N * C * mask  # ids and positions
+    embedding = (N + T) * _INT  # ids and positions
     loss = N * V * number + N * (number + _INT)  # probs; share and target of each token
-    return embedding + config.n_layer * (2 * norm + attention + feed_forward + residual_masks) + norm + loss
+    return embedding + config.n_layer * (2 * norm + attention + feed_forward) + norm + loss
 
 
 def training_bytes(config: GPTConfig, batch_size: int) -> dict[str, int]:

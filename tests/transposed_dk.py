@@ -10,7 +10,7 @@ from minillm.layers.attention import attention_backward, attention_probs, split_
 def transposed_dk(dy: Any, qkv: Any, y: Any, mask: Any, *attributes: Any) -> Any:
     """`dscores @ q` where `dscores.T @ q` belongs, all else right; without dropout."""
     dqkv = attention_backward(dy, qkv, y, mask, *attributes)[0].copy()  # (B, T, 3C)
-    _, n_head, causal, _ = attributes
+    n_head, causal, *_ = attributes
     q, k, v = split_heads(qkv, n_head)  # each (B, H, T, D)
     B, H, T, D = q.shape
     probs = attention_probs(q, k, mask, causal)  # (B, H, T, T)

@@ -27,6 +27,7 @@ from autograd.backends.numba import threads
 from autograd.jit import In1, Int, Out1, jit, prange, share
 from autograd.op import Op
 from autograd.ops.broadcast import repeated_axes, shape_of, unbroadcast
+from autograd.tensor import gradient_sum
 
 Saved = tuple[Any, ...]
 
@@ -144,12 +145,19 @@ def add_forward_numba(a: Array, b: Array) -> tuple[Array, Saved]:
     dtypes = {getattr(x, "dtype", None) for x in (a, b)}
     if dtypes != {np.dtype("float32")}:  # numbers, integers
         return add_forward(a, b)
-    y = workspace.empty(np.broadcast_shapes(a.shape, b.shape))
     if a.shape == b.shape:
-        _add(a.reshape(-1), b.reshape(-1), y.reshape(-1), threads())
-    else:
-        np.add(a, b, out=y)
-    return y, (a.shape, b.shape)
+        return add_numba(a, b), (a.shape, b.shape)
+    return np.add(a, b, out=workspace.empty(np.broadcast_shapes(a.shape, b.shape))), (a.shape, b.shape)
+
+
+def add_numba(a: Array, b: Array) -> Array:
+    """a + b, of the same shape."""
+    y = workspace.empty(a.shape)
+    _add(a.reshape(-1), b.reshape(-1), y.reshape(-1), threads())
+    return y
+
+
+gradient_sum.add("numba", add_numba)
 
 
 @add.fast("numba")

@@ -75,7 +75,7 @@ def attention_half_backward(
 ) -> tuple[Array | None, ...]:
     normed = scale_and_shift((x - mean) * rstd, norm_weight, norm_bias)  # (B, T, C)
     da, dproj_weight, dproj_bias = linear_backward(dy, a, proj_weight, proj_bias)  # (B, T, C), (C, C), (C,)
-    dqkv, _ = attention_backward(da, qkv, a, None, None, n_head, True, 0.0)  # (B, T, 3C)
+    dqkv, _ = attention_backward(da, qkv, a, None, n_head, True, 0.0, (0, 0))  # (B, T, 3C)
     dnormed, dqkv_weight, dqkv_bias = linear_backward(dqkv, normed, qkv_weight, qkv_bias)  # (B, T, C), (3C, C), (3C,)
     dx, dnorm_weight, dnorm_bias = layernorm_backward(dnormed, x, mean, rstd, norm_weight, norm_bias)
     return dy + dx, dnorm_weight, dnorm_bias, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
@@ -149,7 +149,7 @@ def attention_half_backward_numba(
     assert dy.shape == a.shape == x.shape
     assert (mean.size, rstd.size, qkv.shape) == (B * T, B * T, (B, T, 3 * C))
     da, dproj_weight, dproj_bias = linear_backward_numba(dy, a, proj_weight, proj_bias)  # (B, T, C), (C, C), (C,)
-    dqkv, _ = attention_backward_numba(da, qkv, a, None, None, n_head, True, 0.0)  # (B, T, 3C)
+    dqkv, _ = attention_backward_numba(da, qkv, a, None, n_head, True, 0.0, (0, 0))  # (B, T, 3C)
     dx, normed = workspace.empty((B, T, C)), workspace.empty((B * T, C))
     (dqkv_weight, beta), dqkv_bias = gradient_out(qkv_weight), np.empty(3 * C, x.dtype)
     parts = workspace.zeros((n, 2, C))  # dnorm_weight and dnorm_bias of each thread's rows

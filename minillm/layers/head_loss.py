@@ -127,7 +127,8 @@ def head_loss_backward_numba(
     dys = workspace.empty((n, N, C))  # of each thread's columns
     tiles = workspace.empty((n, N, min(TILE, -(-V // n))))
     t = targets.astype(np.int64, copy=False)
-    _backward(probs.reshape(N, V), t, dloss * shares, y.reshape(N, C), weight, beta, dweight, dys, tiles, n)
+    scale = np.multiply(dloss, shares, out=workspace.empty((N,)))
+    _backward(probs.reshape(N, V), t, scale, y.reshape(N, C), weight, beta, dweight, dys, tiles, n)
     dy = dys[0]  # (N, C)
     for part in dys[1:]:
         dy += part

@@ -53,6 +53,8 @@ def linear_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
 @linear.fast("numba")
 def linear_forward_numba(x: Array, weight: Array, bias: Array | None = None) -> Any:
     d_out, d_in = weight.shape
+    if x.shape[-1] != d_in or (bias is not None and bias.shape != (d_out,)):  # kernels do not look where they read
+        return linear_forward(x, weight, bias)  # which raises
     y = workspace.empty((*x.shape[:-1], d_out))
     shift = np.zeros(d_out, x.dtype) if bias is None else bias
     x2 = x.reshape(-1, d_in)  # (N, in)
@@ -63,6 +65,7 @@ def linear_forward_numba(x: Array, weight: Array, bias: Array | None = None) -> 
 @linear.fast("numba")
 def linear_backward_numba(dy: Array, x: Array, weight: Array, bias: Array | None) -> tuple[Array, Array, Array | None]:
     d_out, d_in = weight.shape
+    assert (*dy.shape, d_in) == (*x.shape[:-1], d_out, x.shape[-1])
     dx, (dweight, beta), dbias = workspace.empty(x.shape), gradient_out(weight), np.empty(d_out, x.dtype)
     _backward(dy.reshape(-1, d_out), x.reshape(-1, d_in), weight, dx.reshape(-1, d_in), beta, dweight, dbias, threads())
     return dx, dweight, None if bias is None else dbias

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograd import Stream
+from autograd import Stream, random
 from autograd.ops.special import erf_forward
 from autograd.random import philox4x32, random_bits
 
@@ -35,6 +35,12 @@ def test_bits_are_the_words_of_consecutive_blocks() -> None:
         counter = (i // 4, 0, call & 0xFFFFFFFF, call >> 32)
         words = philox4x32(tuple(np.array([c], np.uint64) for c in counter), (seed & 0xFFFFFFFF, seed >> 32))  # type: ignore[arg-type]
         assert bits[i] == words[i % 4][0]
+
+
+def test_bits_are_the_same_in_whatever_pieces_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = random_bits((5, 11), (1, 2), np.zeros(0))
+    monkeypatch.setattr(random, "PIECE", 4)
+    np.testing.assert_array_equal(random_bits((5, 11), (1, 2), np.zeros(0)), whole)
 
 
 @given(seed=st.integers(0, 2**64 - 1), calls=st.integers(0, 2**64 - 2))

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from autograd import jit, use_backend
+from autograd import Stream, jit, use_backend, use_stream
 from autograd.backends import Array
 from autograd.backends import numba as numba_backend
 from minillm import GPT, GPTConfig
@@ -52,8 +52,9 @@ def gradient(backend: str, n_threads: int = 1, n_backwards: int = 1, **changes: 
         model.flat.data += 0.1 * np.random.default_rng(2).standard_normal(model.flat.data.size).astype(np.float32)
         model.loss(ids, targets).backward()
         model.zero_grad()
-        for _ in range(n_backwards):
-            model.loss(ids, targets).backward()
+        with use_stream(Stream(seed=3)):  # the masks of dropout
+            for _ in range(n_backwards):
+                model.loss(ids, targets).backward()
     return model.flat.grad
 
 
@@ -64,6 +65,7 @@ def gradient(backend: str, n_threads: int = 1, n_backwards: int = 1, **changes: 
         {},
         {"tie_embeddings": False},
         {"bias": False},
+        {"dropout": 0.2},
         {"activation": "relu"},
         {"activation": "gelu"},
         {"d_model": 15, "n_head": 5, "d_ff": 7, "vocab_size": 13},
@@ -99,21 +101,23 @@ def test_two_runs_give_the_same_bits(n_threads: int) -> None:
 
 IN_PYTHON = """
 import numpy as np
-from autograd import jit, use_backend
+from autograd import Stream, jit, use_backend, use_stream
 from minillm import GPT, GPTConfig
 from minillm.generate import generate
 assert not jit.ENABLED
-config = GPTConfig(vocab_size=7, context_length=20, n_layer=1, n_head=2, d_model=4)
-ids, grads, tokens = np.arange(20)[None] % 7, [], []
-for backend in ("numpy", "numba"):
-    with use_backend(backend):
-        model = GPT(config, seed=3)
-        model.flat.data *= 10
-        model.loss(ids, ids).backward()
-        grads.append(model.flat.grad)
-        tokens.append(list(generate(model, [1, 2], 6, temperature=0)))
-assert np.linalg.norm(grads[1] - grads[0]) < 1e-5 * np.linalg.norm(grads[0])
-assert tokens[0] == tokens[1]
+ids = np.arange(20)[None] % 7
+for dropout in (0.0, 0.2):
+    config = GPTConfig(vocab_size=7, context_length=20, n_layer=1, n_head=2, d_model=4, dropout=dropout)
+    grads, tokens = [], []
+    for backend in ("numpy", "numba"):
+        with use_backend(backend), use_stream(Stream(0)):
+            model = GPT(config, seed=3)
+            model.flat.data *= 10
+            model.loss(ids, ids).backward()
+            grads.append(model.flat.grad)
+            tokens.append(list(generate(model, [1, 2], 6, temperature=0)))
+    assert np.linalg.norm(grads[1] - grads[0]) < 1e-5 * np.linalg.norm(grads[0])
+    assert tokens[0] == tokens[1]
 """
 
 

@@ -8,8 +8,8 @@ For each head, with T queries and keys of width D:
   dscores = probs * (dprobs - sum_keys dprobs*probs)           (zero where masked, since probs is)
   dq = dscores @ k / sqrt(D)                                   dk = dscores^T @ q / sqrt(D)
 
-Backward computes probs again, so that what is saved grows with T, not T^2 (Dao et al. 2022, arXiv:2205.14135). Since
-dprobs = dy @ v^T, the sum over keys is sum_width dy*y.
+Backward computes probs again, and draws the mask of dropout again, so that what is saved grows with T, not T^2 (Dao et
+al. 2022, arXiv:2205.14135). Since dprobs = dy @ v^T, the sum over keys is sum_width dy*y.
 A query whose every key is masked gets probs of zero, so zero output and zero gradients: no NaN, and nothing leaks.
 With dropout, y = (probs * keep / (1-p)) @ v.
 """
@@ -73,11 +73,10 @@ def attention_forward(
     q, k, v = split_heads(qkv, n_head)  # each (B, H, T, D)
     B, H, T, D = q.shape
     probs = attention_probs(q, k, mask, causal)  # (B, H, T, T)
-    # kept, though it grows with T^2: to draw it again would take longer than all else here
     keep = keep_mask(probs.shape, dropout, dropout_key, qkv) if dropout else None  # (B, H, T, T)
     kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
     y = (kept @ v).transpose(0, 2, 1, 3).reshape(B, T, H * D)
-    return y, (qkv, y, mask, keep, n_head, causal, dropout)
+    return y, (qkv, y, mask, n_head, causal, dropout, dropout_key)
 
 
 def attention_backward(
@@ -85,16 +84,17 @@ def attention_backward(
     qkv: Array,
     y: Array,
     mask: Array | None,
-    keep: Array | None,
     n_head: int,
     causal: bool,
     dropout: float,
+    dropout_key: tuple[int, int],
 ) -> tuple[Array, None]:
     q, k, v = split_heads(qkv, n_head)  # each (B, H, T, D)
     B, H, T, D = q.shape
     scale = 1 / D**0.5
     dy, y = (a.reshape(B, T, H, D).transpose(0, 2, 1, 3) for a in (dy, y))  # each (B, H, T, D)
     probs = attention_probs(q, k, mask, causal)  # (B, H, T, T)
+    keep = keep_mask(probs.shape, dropout, dropout_key, qkv) if dropout else None  # (B, H, T, T)
     kept = probs if keep is None else probs * keep * (1 / (1 - dropout))  # (B, H, T, T)
     dqkv = np.empty_like(dy, shape=(B, T, 3, H, D))
     dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # each (B, H, T, D), a view of dqkv

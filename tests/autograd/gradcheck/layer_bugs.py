@@ -9,7 +9,7 @@ from gradient_bugs import Case, Size, bug
 
 from autograd.backends import Array
 from minillm.layers.cross_entropy import cross_entropy_forward
-from minillm.layers.dropout import dropout_forward
+from minillm.layers.dropout import dropout_forward, keep_mask
 from minillm.layers.embedding import embedding_forward
 from minillm.layers.layernorm import layernorm_forward
 
@@ -138,7 +138,7 @@ def layernorm_without_rstd(size: Size, rng: np.random.Generator) -> Case:
 def dropout_case(size: Size, rng: np.random.Generator, gradient: Callable[[Array, Array, float], Array]) -> Case:
     p, key = float(rng.choice([0.1, 0.25, 0.5])), (int(rng.integers(1 << 30)), 0)
     values = {"x": rng.standard_normal((size(2, 4), size(2, 6)))}
-    _, (keep, _) = dropout_forward(values["x"], p=p, key=key)
+    keep = keep_mask(values["x"].shape, p, key, values["x"])
     return Case("x", values, lambda x: dropout_forward(x, p=p, key=key)[0], lambda dy: gradient(dy, keep, p))
 
 

@@ -172,8 +172,8 @@ def test_causality_of_a_right_mask_and_of_one_that_is_off_by_one(dtype: str, mon
 
 def test_a_backward_that_forgets_the_mask_is_not_causal(dtype: str) -> None:
     def unmasked(*saved):
-        *others, causal, dropout = saved
-        return attention_backward(*others, not causal, dropout)
+        *others, causal, dropout, key = saved
+        return attention_backward(*others, not causal, dropout, key)
 
     how = broken(causal("qkv"), (attention_forward, unmasked), [normal(2, 4, 6)], dtype, n_head=1)
     assert how.startswith("the gradient at qkv[0, 1, ")

@@ -24,14 +24,16 @@ def normal(*shape: int) -> Any:
 
 
 def run_compiled(B: int, T: int, H: int, D: int) -> tuple[Any, Any]:
-    y, saved = compiled.attention_forward_numba(normal(B, T, 3 * H * D), n_head=H)
+    y, saved = compiled.attention_forward_numba(normal(B, T, 3 * H * D), n_head=H, dropout=0.3, dropout_key=(1, 2))
     return y, compiled.attention_backward_numba(normal(*y.shape), *saved)[0]
 
 
-def check(B: int, T: int, H: int, D: int) -> None:
+def check(B: int, T: int, H: int, D: int, **dropout: Any) -> None:
     """Forward and backward, each beside its reference."""
     qkv, dy = normal(B, T, 3 * H * D), normal(B, T, H * D)
-    forward, reference = (functools.partial(f, n_head=H) for f in (compiled.attention_forward_numba, attention_forward))
+    forward, reference = (
+        functools.partial(f, n_head=H, **dropout) for f in (compiled.attention_forward_numba, attention_forward)
+    )
     _, saved = assert_same(forward, reference, [qkv])
     assert_same(compiled.attention_backward_numba, attention_backward, [dy, *saved])
 
@@ -42,12 +44,14 @@ def test_tiles_of_any_size_compute_what_the_reference_does(data: st.DataObject) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "TILE", tile)
         patch.setattr(numba, "_threads", data.draw(st.integers(1, 3), "threads"))
-        check(B, T, H, D)
+        key = data.draw(st.tuples(*2 * [st.integers(0, 2**64 - 1)]), "key")
+        check(B, T, H, D, dropout=data.draw(st.sampled_from([0.0, 0.3, 0.9]), "dropout"), dropout_key=key)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
 @pytest.mark.parametrize(("T", "D"), [(1, 64), (64, 32), (65, 64), (130, 33)])
-def test_widths_and_lengths_of_real_models(T: int, D: int) -> None:
-    check(2, T, 3, D)
+def test_widths_and_lengths_of_real_models(T: int, D: int, dropout: float) -> None:
+    check(2, T, 3, D, dropout=dropout, dropout_key=(0, 7))
 
 
 def test_two_runs_give_the_same_bits() -> None:
@@ -73,7 +77,7 @@ def test_memory_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None
     assert bytes_of(2048) < 2048 * 2048 * 4 / 4
 
 
-@pytest.mark.parametrize("call", [{"causal": False}, {"dropout": 0.3, "dropout_key": (1, 2)}, {"mask": True}])
+@pytest.mark.parametrize("call", [{"causal": False}, {"mask": True, "dropout": 0.3, "dropout_key": (1, 2)}])
 def test_what_no_kernel_is_for_is_the_references(call: dict[str, Any]) -> None:
     attributes = {"n_head": 2, **call}
     mask = [np.random.default_rng(0).random((2, 5)) < 0.7] if attributes.pop("mask", False) else []

@@ -14,6 +14,7 @@ from minillm.layers.attention_half import attention_half
 from minillm.layers.cross_entropy import cross_entropy
 from minillm.layers.feed_forward_half import feed_forward_half
 from minillm.layers.layernorm import layernorm
+from minillm.layers.linear import linear
 
 pytest.importorskip("numba")
 
@@ -31,8 +32,10 @@ CALLS = {
     "gelu_tanh: a short dy": lambda: gelu_tanh.backward.on("numba")(a(3), a(4), a(4)),
     "attention: heads that do not divide C": lambda: attention.forward.on("numba")(a(1, 2, 12), n_head=3),
     "attention: a short dy": lambda: attention.backward.on("numba")(
-        a(1, 1, 4), a(1, 2, 12), a(1, 2, 4), None, None, 2, True, 0.0
+        a(1, 1, 4), a(1, 2, 12), a(1, 2, 4), None, 2, True, 0.0, (0, 0)
     ),
+    "linear: a narrow dy": lambda: linear.backward.on("numba")(a(2, 2), a(2, 4), a(3, 4), None),
+    "linear: dy of fewer rows": lambda: linear.backward.on("numba")(a(1, 3), a(2, 4), a(3, 4), None),
     "attention_half: a narrow proj": lambda: attention_half.forward.on("numba")(
         a(1, 2, 4), a(4), None, a(12, 4), None, a(4, 3), None, n_head=2
     ),
@@ -50,6 +53,13 @@ CALLS = {
 def test_sizes_that_do_not_fit_are_refused(call: Callable[[], object]) -> None:
     with pytest.raises(AssertionError):
         call()
+
+
+@pytest.mark.parametrize("arrays", [(a(4, 2), a(3, 4)), (a(2, 4), a(3, 4), a(2))], ids=["a narrow x", "a short bias"])
+def test_linear_raises_what_numpy_does(arrays: tuple[Array, ...]) -> None:
+    for run in (linear.forward.reference, linear.forward.on("numba")):
+        with pytest.raises(ValueError, match=r"matmul: Input|could not be broadcast"):
+            run(*arrays)
 
 
 @pytest.mark.parametrize("target", [4, -2])
