@@ -25,7 +25,7 @@ HELPERS: list[tuple[Callable[..., Any], str]] = [
     (dropout.keep_mask, "return"),
     (attention.attention_probs, r"np\.tri|allowed &|^ +mask:"),
     (attention.masked_softmax, ""),
-    (cross_entropy._shares, "weight"),
+    (cross_entropy.target_shares, "weight"),
     (activations.relu_forward, "positive ="),
     (layernorm.scale_and_shift, ""),
     (Tensor.backward, r"grads\[parent\] ="),
@@ -51,7 +51,7 @@ EQUIVALENT = {
     "masked_softmax: wrong constant, line 8: 1 -> 2": (
         "the total is zero where all probabilities of the row are, and these stay zero whatever they are divided by"
     ),
-    "_shares: wrong constant, line 9: 1 -> 2": (
+    "target_shares: wrong constant, line 9: 1 -> 2": (
         "weights are not negative, so their sum is zero where all are, and these stay zero whatever they are divided by"
     ),
 }

@@ -29,7 +29,7 @@ def cross_entropy_forward(
     """logits (..., V), targets (...) of integers in [0, V) or ignore_index, weights (...) or None -> loss ()."""
     V = logits.shape[-1]
     x = logits.reshape(-1, V)  # (N, V)
-    t, shares = _shares(targets, weights, ignore_index, logits.real.dtype)  # (N,), (N,)
+    t, shares = target_shares(targets, weights, ignore_index, logits.real.dtype)  # (N,), (N,)
     rows = np.arange(len(t), like=t)  # (N,)
     shifted = x - x.real.max(-1, keepdims=True)  # (N, V)
     e = np.exp(shifted)  # (N, V)
@@ -39,7 +39,7 @@ def cross_entropy_forward(
     return loss, ((e / total).reshape(logits.shape), t, shares)
 
 
-def _shares(targets: Array, weights: Array | None, ignore_index: int, dtype: Any) -> tuple[Array, Array]:
+def target_shares(targets: Array, weights: Array | None, ignore_index: int, dtype: Any) -> tuple[Array, Array]:
     """Per token: its target, 0 where it is ignored, and its share in the mean; both (N,), shares add up to 1."""
     t = targets.reshape(-1)  # (N,)
     counted = t != ignore_index  # (N,)
@@ -82,30 +82,19 @@ def cross_entropy_composed(
 def cross_entropy_forward_numba(
     logits: Array, targets: Array, weights: Array | None = None, *, ignore_index: int = IGNORE_INDEX
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    probs = workspace.empty(logits.shape)
-    probs[...] = logits
-    return loss_in_place(probs, targets, weights, ignore_index)
-
-
-def loss_in_place(
-    logits: Array, targets: Array, weights: Array | None, ignore_index: int
-) -> tuple[Array, tuple[Array, Array, Array]]:
-    """What `cross_entropy_forward` returns; its probabilities are written over the logits."""
     V, N = logits.shape[-1], targets.size
-    t, shares, nll = workspace.empty((N,), targets.dtype), workspace.empty((N,)), workspace.empty((N,))
-    _fill_shares(targets, weights, ignore_index, t, shares)
+    probs, nll = workspace.empty(logits.shape), workspace.empty((N,))
+    probs[...] = logits
+    t, shares = workspace.empty((N,), targets.dtype), workspace.empty((N,))
+    fill_shares(targets, weights, ignore_index, V, t, shares)
     assert logits.size == N * V  # kernels do not look where they read and write
-    if N and not 0 <= t.min() <= t.max() < V:
-        raise IndexError(
-            f"a target is not in 0 to {V - 1}, the ids that have logits: give such ids, or {ignore_index} for no target"
-        )
-    _softmax_nll(logits.reshape(N, V), t.astype(np.int64, copy=False), nll, threads())
+    _softmax_nll(probs.reshape(N, V), t.astype(np.int64, copy=False), nll, threads())
     nll *= shares
-    return nll.sum(), (logits, t, shares)
+    return nll.sum(), (probs, t, shares)
 
 
-def _fill_shares(targets: Array, weights: Array | None, ignore_index: int, t: Array, shares: Array) -> None:
-    """What `_shares` returns, written to t and shares."""
+def fill_shares(targets: Array, weights: Array | None, ignore_index: int, n_ids: int, t: Array, shares: Array) -> None:
+    """What `target_shares` returns, written to t and shares. Raises IndexError for a target outside the ids."""
     counted = targets.reshape(-1) != ignore_index  # (N,)
     t[...] = targets.reshape(-1)
     np.copyto(t, 0, where=~counted)
@@ -114,6 +103,11 @@ def _fill_shares(targets: Array, weights: Array | None, ignore_index: int, t: Ar
         shares *= weights.reshape(-1)
     weight_sum = shares.sum()
     shares /= weight_sum or 1
+    if t.size and not 0 <= t.min() <= t.max() < n_ids:
+        raise IndexError(
+            f"a target is not in 0 to {n_ids - 1}, the ids that have logits: "
+            f"give such ids, or {ignore_index} for no target"
+        )
 
 
 @cross_entropy.fast("numba")
