@@ -73,8 +73,14 @@ def compile(kernel: jit.Compiled) -> Callable[..., Any]:
     if kernel.inline:
         dispatcher = numba.njit(**_HELPER_OPTIONS)(copy)
         return dispatcher
-    arguments = [_TYPES[str(a)] for name, a in function.__annotations__.items() if name != "return"]
-    signature = _TYPES[str(function.__annotations__["return"])](*arguments)
+    unknown = [f"{name}: {a}" for name, a in function.__annotations__.items() if a not in _TYPES]
+    if unknown:
+        raise TypeError(
+            f"the kernel {function.__qualname__} has {unknown[0]!r} in its signature: annotate with the names of "
+            f"autograd.jit ({', '.join(_TYPES)}), in a file with `from __future__ import annotations`"
+        )
+    arguments = [_TYPES[a] for name, a in function.__annotations__.items() if name != "return"]
+    signature = _TYPES[function.__annotations__["return"]](*arguments)
     make = numba.njit(
         [signature], parallel=kernel.parallel, cache=not _unkept, pipeline_class=numba_pipeline.Compiler, **_OPTIONS
     )

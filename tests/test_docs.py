@@ -1,15 +1,19 @@
 """What the README and the examples say is true."""
 
+import importlib
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from autograd.gradcheck import GradcheckError
+from autograd import Op
+from autograd.gradcheck import GradcheckError, gradcheck
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,3 +69,17 @@ def test_the_breakpoint_of_the_readme_stops_one_frame_below_the_example():
     frames = re.findall(r"\.py\(\d+\)(\w+)\(", session)
     assert frames[-3:] == ["main", "backward", "layernorm_backward"]
     assert "(8, 32, 64)" in session  # dy
+
+
+def test_the_op_of_contributing_and_its_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL)]
+    (tmp_path / "squared_relu_of_the_guide.py").write_text("\n".join(blocks), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Op, "registry", dict(Op.registry))
+    op = importlib.import_module("squared_relu_of_the_guide").squared_relu
+    x, dy = np.random.default_rng(0).standard_normal((2, 5, 7)).astype("float32")
+    (positive,) = op.forward.reference(x)[1]
+    np.testing.assert_array_equal(op.backward.on("numba")(dy, positive)[0], op.backward.reference(dy, positive)[0])
+    gradcheck(op, [x.astype("float64")])

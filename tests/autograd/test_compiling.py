@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from autograd.jit import jit
+
 pytest.importorskip("numba")
 
 HELPERS = """
@@ -125,3 +127,11 @@ def test_an_interrupt_while_compiling_leaves_nothing_broken(project: Project) ->
 def test_without_compiling_kernels_are_python(project: Project) -> None:
     assert project.run(AUTOGRAD_JIT="0") == (f"{DOUBLED} []", "")
     assert not project.cache.exists()
+
+
+def test_an_annotation_that_is_no_name_of_ours_is_named() -> None:
+    @jit()
+    def kernel(x: list[int]) -> None: ...
+
+    with pytest.raises(TypeError, match=r"kernel .*kernel has 'x: .*list\[int\].*' in its signature: annotate with"):
+        kernel.machine()
