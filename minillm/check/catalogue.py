@@ -40,6 +40,9 @@ _WHETHER = "backward asks of this bias only whether there is one, and so there i
 
 # mutants that compute the same: name -> proof
 EQUIVALENT = {
+    "embedding: stale saved array, line 1: weight -> rolled(weight)": (
+        "backward asks of the table only how many rows it has, and rolled it has as many"
+    ),
     "feed_forward_half: stale saved array, line 10: fc_bias -> rolled(fc_bias)": _WHETHER,
     "feed_forward_half: stale saved array, line 12: proj_bias -> rolled(proj_bias)": _WHETHER,
     "attention_half: stale saved array, line 11: qkv_bias -> rolled(qkv_bias)": _WHETHER,
