@@ -39,10 +39,9 @@ def _in_order(bits):  # type: ignore[no-untyped-def]  # compiled for what it is 
 @jit(inline=True)
 def largest(x):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """The largest of x (n,), n at least 1: of integers, since of floats, where NaN counts, it is taken one by one."""
-    bits = x.view(np.int32)
     most = np.int32(-0x80000000)
-    for j in range(bits.shape[0]):
-        most = max(most, _in_order(bits[j]))
+    for j in range(x.shape[0]):
+        most = max(most, _in_order(np.float32(x[j]).view(np.int32)))
     return np.int32(_in_order(most)).view(np.float32)
 
 
