@@ -87,7 +87,8 @@ class Op:
         if not any(parent is not None for parent in parents):
             return Tensor(y)
         # writing to a saved array through another array object must raise too: through an input, or through y
-        aliases = tuple(a for a in (y, *arrays) if any(saved.share_memory(a, value) for value in values))
+        kept = set(map(id, values))
+        aliases = tuple(a for a in (y, *arrays) if id(a) in kept or saved.shares_memory(a, values))
         return Tensor(y, True, Node(self, self.backward.on(backend), values, parents, y, aliases))
 
 

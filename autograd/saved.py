@@ -66,6 +66,8 @@ def _stops_waiting(array: Any) -> bool:
     return bool(places)
 
 
-def share_memory(a: object, b: object) -> bool:
-    """Whether two NumPy arrays may be views of the same bytes."""
-    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
+def shares_memory(array: object, others: Iterable[object]) -> bool:
+    """Whether a NumPy array and one of the others may be views of the same bytes."""
+    return isinstance(array, np.ndarray) and any(
+        isinstance(other, np.ndarray) and np.may_share_memory(array, other) for other in others
+    )

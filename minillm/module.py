@@ -92,6 +92,7 @@ class FlatParameters:
         first = self.parameters[0].data
         self.data = np.empty_like(first, shape=sum(p.size for p in parameters))
         self._grad: Array | None = None
+        self._all_set = False  # no gradient is left that is zero and not written
         offset = 0
         for p in self.parameters:
             if p.dtype != first.dtype:
@@ -106,8 +107,10 @@ class FlatParameters:
     @property
     def grad(self) -> Array:
         """(n,), in the order of `data`."""
-        for p in self.parameters:
-            p.write_zero_grad()
+        if not self._all_set:
+            for p in self.parameters:
+                p.write_zero_grad()
+            self._all_set = True
         return self._grads()
 
     def grad_view(self, p: Parameter) -> Array:
@@ -126,6 +129,7 @@ class FlatParameters:
 
     def zero_grads(self, parameters: list[Parameter]) -> None:
         """Set gradients to zero: where nobody holds a view of them, without touching memory."""
+        self._all_set = False
         for p in parameters:
             with suppress(AttributeError):  # it is not set
                 del p.grad
