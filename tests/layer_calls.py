@@ -132,7 +132,8 @@ def attention_half(d: Draw) -> Call:
 
 def head_loss(d: Draw) -> Call:
     """Variants: plain; some or all targets ignored; without bias; with both."""
-    x, norm_weight, norm_bias, weight = d.arrays.make((d.B, d.T, d.C), (d.C,), (d.C,), (d.D, d.C))
+    shapes = (d.B, d.T, d.C), (d.C,), (d.C,), (d.D, d.C)
+    x, norm_weight, norm_bias, weight = not_large(d.arrays).make(*shapes)
     targets = d.arrays.ids((d.B, d.T), below=d.D)
     if d.variant % 2:
         targets = np.where(d.arrays.mask((d.B, d.T)), targets, IGNORE_INDEX)

@@ -1,8 +1,8 @@
 """The end of a language model as one op: final LayerNorm, logits, and their cross-entropy with the targets.
 
   y = layernorm(x)    logits = y @ weight^T    loss = cross_entropy(logits, targets)
-                      lse = ln sum e^logits    loss = sum_i share_i * (lse_i - logits_i[target_i])
-  dlogits_i = dloss * share_i * (e^(logits_i - lse_i) - onehot(target_i))
+  shift = max logits    total = sum e^(logits - shift)    probs = e^(logits - shift) / total
+  loss = sum_i share_i * -ln probs_i[target_i]    dlogits_i = dloss * share_i * (probs_i - onehot(target_i))
 
 Training wants the loss alone. For 50,000 ids the logits are the largest array there is, so backward computes them
 again: a tenth of the time at GPT-2's size. The twins have a few columns of them at a time. Where no twin runs, the
@@ -17,7 +17,7 @@ from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import Ids1, In1, In2, Int, Out1, Out2, Out3, gemm, jit, prange, share
-from autograd.jit_math import exp, softmax_row
+from autograd.jit_math import exp, largest
 from autograd.tensor import gradient_out
 from minillm.layers.cross_entropy import (
     IGNORE_INDEX,
@@ -31,7 +31,7 @@ from minillm.layers.linear import linear, linear_backward, linear_forward
 
 TILE = 512  # columns of logits that are there at a time, on each thread: they stay in its cache
 
-Saved = tuple[Array, Array, Array, Array, Array | None, Array, Array, Array, Array, Array]
+Saved = tuple[Array, Array, Array, Array, Array | None, Array, Array, Array, Array, Array, Array]
 Gradients = tuple[Array, Array, Array | None, Array, None, None]
 
 
@@ -51,9 +51,9 @@ def head_loss_forward(
     logits, _ = linear_forward(y.reshape(-1, y.shape[-1]), weight)  # (N, V)
     t, shares = target_shares(targets, weights, ignore_index, logits.real.dtype)  # (N,), (N,)
     shift = logits.real.max(-1)  # (N,)
-    lse = shift + np.log(np.exp(logits - shift[:, None]).sum(-1))  # (N,)
-    nll = lse - logits[np.arange(len(t), like=t), t]  # (N,)
-    return (nll * shares).sum(), (x, mean, rstd, norm_weight, norm_bias, y, weight, lse, t, shares)
+    total = np.exp(logits - shift[:, None]).sum(-1)  # (N,)
+    nll = np.log(total) - (logits[np.arange(len(t), like=t), t] - shift)  # (N,)
+    return (nll * shares).sum(), (x, mean, rstd, norm_weight, norm_bias, y, weight, shift, total, t, shares)
 
 
 def head_loss_backward(
@@ -65,13 +65,14 @@ def head_loss_backward(
     norm_bias: Array | None,
     y: Array,
     weight: Array,
-    lse: Array,
+    shift: Array,
+    total: Array,
     targets: Array,
     shares: Array,
 ) -> Gradients:
     rows = y.reshape(-1, y.shape[-1])  # (N, C)
     logits, _ = linear_forward(rows, weight)  # (N, V)
-    probs = np.exp(logits - lse[:, None])  # (N, V)
+    probs = np.exp(logits - shift[:, None]) / total[:, None]  # (N, V)
     dlogits, _, _ = cross_entropy_backward(dloss, probs, targets, shares)  # (N, V)
     dy, dweight, _ = linear_backward(dlogits, rows, weight, None)  # (N, C), (V, C)
     dx, dnorm_weight, dnorm_bias = layernorm_backward(dy.reshape(x.shape), x, mean, rstd, norm_weight, norm_bias)
@@ -113,13 +114,19 @@ def head_loss_forward_numba(
     (V, C), N, n = weight.shape, targets.size, threads()
     t, shares = workspace.empty((N,), targets.dtype), workspace.empty((N,))
     fill_shares(targets, weights, ignore_index, V, t, shares)
-    lses, lse, nll = workspace.empty((n, N)), workspace.empty((N,)), workspace.empty((N,))
+    shift, total, nll = (workspace.empty((N,)) for _ in range(3))
+    shifts, totals = workspace.empty((n, N)), workspace.empty((n, N))  # of each thread's columns
     assert y.size == N * C  # kernels do not look where they read and write
-    _log_sum_exp(y.reshape(N, C), weight, t.astype(np.int64, copy=False), _tiles(N, V, n), lses, nll, n)
-    np.logaddexp.reduce(lses, axis=0, out=lse)
-    np.subtract(lse, nll, out=nll)
+    ids = t.astype(np.int64, copy=False)
+    _sum_exp(y.reshape(N, C), weight, ids, _tiles(N, V, n), shifts, totals, nll, n)
+    shifts.max(0, out=shift)
+    shifts -= shift
+    totals *= np.exp(shifts, out=shifts)
+    totals.sum(0, out=total)
+    nll -= shift
+    np.subtract(np.log(total, out=shifts[0]), nll, out=nll)
     nll *= shares
-    return nll.sum(), (x, mean, rstd, norm_weight, norm_bias, y, weight, lse, t, shares)
+    return nll.sum(), (x, mean, rstd, norm_weight, norm_bias, y, weight, shift, total, t, shares)
 
 
 @head_loss.fast("numba")
@@ -132,7 +139,8 @@ def head_loss_backward_numba(
     norm_bias: Array | None,
     y: Array,
     weight: Array,
-    lse: Array,
+    shift: Array,
+    total: Array,
     targets: Array,
     shares: Array,
 ) -> Gradients:
@@ -140,8 +148,8 @@ def head_loss_backward_numba(
     dweight, beta = gradient_out(weight)  # (V, C)
     dys = workspace.empty((n, N, C))  # of each thread's columns
     t, scale = targets.astype(np.int64, copy=False), np.multiply(dloss, shares, out=workspace.empty((N,)))
-    assert (y.size, lse.size, shares.size) == (N * C, N, N)
-    _backward(y.reshape(N, C), weight, lse, t, scale, beta, dweight, dys, _tiles(N, V, n), n)
+    assert (y.size, shift.size, total.size, shares.size) == (N * C, N, N, N)
+    _backward(y.reshape(N, C), weight, shift, total, t, scale, beta, dweight, dys, _tiles(N, V, n), n)
     dy = dys[0]  # (N, C)
     for part in dys[1:]:
         dy += part
@@ -157,13 +165,20 @@ def _tiles(N: int, V: int, n_threads: int) -> Array:
 
 
 @jit(parallel=True)
-def _log_sum_exp(
-    y: In2, weight: In2, targets: Ids1, tiles: Out3, lses: Out2, target_logits: Out1, n_threads: Int
+def _sum_exp(
+    y: In2,
+    weight: In2,
+    targets: Ids1,
+    tiles: Out3,
+    shifts: Out2,
+    totals: Out2,
+    target_logits: Out1,
+    n_threads: Int,
 ) -> None:
     """Each thread takes a share of the vocabulary: with 50,000 rows of weight, reading them twice costs most."""
     for t in prange(n_threads):
         first, last = share(t, n_threads, weight.shape[0])
-        lses[t] = np.float32(-np.inf)
+        shifts[t], totals[t] = np.float32(-np.inf), np.float32(0)
         for start in range(first, last, tiles.shape[2]):
             stop = min(start + tiles.shape[2], last)
             logits = tiles[t, :, : stop - start]  # (N, columns)
@@ -171,24 +186,28 @@ def _log_sum_exp(
             for i in range(y.shape[0]):
                 if start <= targets[i] < stop:
                     target_logits[i] = logits[i, targets[i] - start]
-                shift, log_total = softmax_row(logits[i])
-                lses[t, i] = _log_add_exp(lses[t, i], shift + log_total)
+                shift, before = largest(logits[i]), shifts[t, i]
+                if before > shift:
+                    shifts[t, i], totals[t, i] = before, totals[t, i] + _sum_exp_row(logits[i], before)
+                else:  # also where shift is NaN
+                    scale = np.float32(0) if start == first else np.exp(before - shift)
+                    shifts[t, i], totals[t, i] = shift, totals[t, i] * scale + _sum_exp_row(logits[i], shift)
 
 
 @jit(inline=True)
-def _log_add_exp(a, b):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    """ln(e^a + e^b); b where a is -infinity, NaN where one of them is."""
-    if a == -np.inf:
-        return b
-    larger, smaller = (a, b) if a > b else (b, a)
-    return larger + np.log(np.float32(1) + np.exp(smaller - larger))
+def _sum_exp_row(x, shift):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    total = np.float32(0)
+    for j in range(x.shape[0]):
+        total += exp(x[j] - shift)
+    return total
 
 
 @jit(parallel=True)
 def _backward(
     y: In2,
     weight: In2,
-    lse: In1,
+    shift: In1,
+    total: In1,
     targets: Ids1,
     scale: In1,
     beta: Int,
@@ -206,7 +225,7 @@ def _backward(
             dlogits = tiles[t, :, : stop - start]  # (N, columns)
             gemm(1, y, False, weight[start:stop], True, 0, dlogits)
             for i in range(y.shape[0]):
-                _dlogits_row(dlogits[i], lse[i], scale[i])
+                _scaled_exp(dlogits[i], shift[i], scale[i] / total[i])
                 if start <= targets[i] < stop:
                     dlogits[i, targets[i] - start] -= scale[i]
             gemm(1, dlogits, True, y, False, beta, dweight[start:stop])
@@ -214,7 +233,7 @@ def _backward(
 
 
 @jit(inline=True)
-def _dlogits_row(x, lse, scale):  # type: ignore[no-untyped-def]  # compiled for what it is handed
-    """x becomes scale * e^(x - lse)."""
+def _scaled_exp(x, shift, scale):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+    """x becomes scale * e^(x - shift)."""
     for j in range(x.shape[0]):
-        x[j] = scale * exp(x[j] - lse)
+        x[j] = scale * exp(x[j] - shift)
