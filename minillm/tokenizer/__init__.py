@@ -4,10 +4,11 @@ from typing import Any
 
 from minillm.errors import UserError
 from minillm.tokenizer.base import Tokenizer
+from minillm.tokenizer.bpe import BPETokenizer
 from minillm.tokenizer.byte import ByteTokenizer
 from minillm.tokenizer.char import CharTokenizer
 
-__all__ = ["TOKENIZERS", "ByteTokenizer", "CharTokenizer", "Tokenizer", "from_dict"]
+__all__ = ["TOKENIZERS", "BPETokenizer", "ByteTokenizer", "CharTokenizer", "Tokenizer", "from_dict"]
 
 TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (ByteTokenizer, CharTokenizer)}
 
@@ -19,7 +20,7 @@ def from_dict(fields: dict[str, Any]) -> Tokenizer:
         raise UserError(f"unknown tokenizer {name!r}; this version knows {', '.join(TOKENIZERS)}")
     arguments = {key: value for key, value in fields.items() if key != "name"}
     try:
-        return TOKENIZERS[name](**arguments)
+        return TOKENIZERS[name].from_fields(arguments)
     except TypeError as error:
         raise UserError(
             f"the stored {name} tokenizer has the fields {sorted(arguments)}, which do not make one; "

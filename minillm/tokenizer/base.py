@@ -2,19 +2,28 @@
 
 import codecs
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Self
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minillm.errors import UserError
+from minillm.tokenizer.special import chosen, cut, refuse
+
+Names = Collection[str] | Literal["all"]  # of special tokens
 
 
 class Tokenizer(ABC):
-    """Maps text to token ids in [0, vocab_size) and back; `decode(encode(text)) == text` for any text it accepts."""
+    """Maps text to token ids in [0, vocab_size) and back; `decode(encode(text)) == text` for any text it accepts.
+
+    Attributes:
+        special_tokens: tokens that stand for no text, such as the end of a document, by name.
+    """
 
     name: ClassVar[str]
+    special_tokens: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
     @abstractmethod
@@ -26,8 +35,40 @@ class Tokenizer(ABC):
     def vocab_size(self) -> int: ...
 
     @abstractmethod
-    def encode(self, text: str) -> NDArray[np.int32]:
-        """Token ids (n,) of `text`. Raises UserError for text that the vocabulary cannot express."""
+    def encode_ordinary(self, text: str) -> NDArray[np.int32]:
+        """Token ids (n,) of `text`, all of it: the name of a special token is text like any other.
+
+        Raises:
+            UserError: text that the vocabulary cannot express.
+        """
+
+    def encode(self, text: str, *, allowed_special: Names = (), disallowed_special: Names = "all") -> NDArray[np.int32]:
+        """Token ids (n,) of `text`, with special tokens where their names stand, as in tiktoken.
+
+        Args:
+            text: to encode.
+            allowed_special: names that become their token; "all" for every one that this tokenizer has.
+            disallowed_special: names that may not be in the text; "all" for every one that is not allowed. What is
+                neither allowed nor disallowed is text. Text that others wrote could otherwise end a document.
+
+        Raises:
+            UserError: a disallowed name is in the text, a name is no special token, or text as `encode_ordinary`.
+        """
+        allowed = chosen(allowed_special, self.special_tokens)
+        refuse(text, chosen(disallowed_special, self.special_tokens) - allowed)
+        parts = [
+            np.array([self.special_tokens[part]], np.int32) if special else self.encode_ordinary(part)
+            for part, special in cut(text, allowed)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
+
+    def encode_batch(
+        self, texts: Iterable[str], *, allowed_special: Names = (), disallowed_special: Names = "all"
+    ) -> list[NDArray[np.int32]]:
+        """What `encode` gives for each text."""
+        return [
+            self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special) for text in texts
+        ]
 
     @abstractmethod
     def decode_bytes(self, ids: ArrayLike) -> bytes:
@@ -38,7 +79,12 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Fields for JSON: `name` and the constructor's arguments; `minillm.tokenizer.from_dict` rebuilds from it."""
+        """Fields for JSON: `name`, and what `from_fields` takes; `minillm.tokenizer.from_dict` rebuilds from it."""
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The tokenizer whose `to_dict()` gave these fields besides its name. Raises TypeError for other fields."""
+        return cls(**fields)
 
     def decode(self, ids: ArrayLike) -> str:
         """The text of the ids (n,); bytes that are not UTF-8 become U+FFFD. Raises UserError as `decode_bytes` does."""
@@ -68,3 +114,11 @@ def check_ids(ids: ArrayLike, vocab_size: int) -> NDArray[np.integer]:
             f"(0 to {vocab_size - 1}); use the tokenizer that made the ids"
         )
     return ids
+
+
+def utf8(text: str) -> bytes:
+    """`text` as UTF-8. Surrogates are none of it: a pair becomes its character, one alone U+FFFD, as in tiktoken."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode("utf-8")

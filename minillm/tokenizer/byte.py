@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minillm.errors import UserError
-from minillm.tokenizer.base import Tokenizer, check_ids
+from minillm.tokenizer.base import Tokenizer, check_ids, utf8
 
 
 class ByteTokenizer(Tokenizer):
@@ -23,16 +22,8 @@ class ByteTokenizer(Tokenizer):
     def vocab_size(self) -> int:
         return 256
 
-    def encode(self, text: str) -> NDArray[np.int32]:
-        """UTF-8 bytes (n,) of `text`. Raises UserError for a lone surrogate, which UTF-8 cannot express."""
-        try:
-            data = text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"character {text[error.start]!r} at position {error.start} is half of a surrogate pair, which UTF-8 "
-                "cannot express; give valid Unicode text"
-            ) from error
-        return np.frombuffer(data, dtype=np.uint8).astype(np.int32)
+    def encode_ordinary(self, text: str) -> NDArray[np.int32]:
+        return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int32)
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
         return check_ids(ids, self.vocab_size).astype(np.uint8).tobytes()

@@ -36,7 +36,7 @@ class CharTokenizer(Tokenizer):
     def vocab_size(self) -> int:
         return len(self.characters)
 
-    def encode(self, text: str) -> NDArray[np.int32]:
+    def encode_ordinary(self, text: str) -> NDArray[np.int32]:
         """One id per character (n,). Raises UserError naming the first character that is not in the vocabulary."""
         ids = self._ids[np.minimum(_code_points(text), len(self._ids) - 1)]  # (n,)
         if ids.size and ids.min() < 0:
