@@ -39,6 +39,14 @@ Out3: TypeAlias = Array
 Out4: TypeAlias = Array
 OutDouble1: TypeAlias = Array
 Ids1: TypeAlias = Array
+# the tokenizer's, only read (Bytes1, InInts1, InLongs1) or written to: uint8, int32, int64, uint64
+Bytes1: TypeAlias = Array
+OutBytes1: TypeAlias = Array
+InInts1: TypeAlias = Array
+Ints1: TypeAlias = Array
+Int64s1: TypeAlias = Array
+InLongs1: TypeAlias = Array
+Longs1: TypeAlias = Array
 Int: TypeAlias = int
 Float: TypeAlias = float
 Bool: TypeAlias = bool
