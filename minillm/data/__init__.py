@@ -1,6 +1,6 @@
 """Text to training batches: read a corpus, split it, keep its tokens in a file, cut windows. Plain NumPy."""
 
-from minillm.data.corpus import STDLIB, Corpus, read_corpus
+from minillm.data.corpus import STDLIB, Corpus, iter_texts, read_corpus
 from minillm.data.loader import Loader, windows
 from minillm.data.split import split
 from minillm.data.token_file import open_tokens, token_dtype, write_tokens
@@ -9,6 +9,7 @@ __all__ = [
     "STDLIB",
     "Corpus",
     "Loader",
+    "iter_texts",
     "open_tokens",
     "read_corpus",
     "split",

@@ -7,18 +7,21 @@ ordered by the SHA-256 of their names: the last tenth is then a mixture of unrel
 every machine, and a module that a Python version adds or drops moves no other one.
 """
 
+import codecs
 import glob
 import hashlib
 import platform
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minillm.errors import UserError
+from minillm.tokenizer.pieces import in_pieces
 
 STDLIB = "stdlib"
+BLOCK = 1 << 20  # bytes of a file that are read at once
 STDLIB_LARGEST_MODULE = 64 * 1024  # characters
 ALLOWED = f"data is given as files, folders, globs such as 'books/**/*.txt', or the name {STDLIB!r}"
 
@@ -49,12 +52,9 @@ def read_corpus(sources: Sequence[str] = (STDLIB,)) -> Corpus:
     texts: dict[Path, str] = {}
     skipped: set[Path] = set()
     for source in sources:
-        try:
-            found = _read_stdlib() if source == STDLIB else _read_source(source, skipped)
-        except OSError as error:
-            raise UserError(f"cannot read {str(error.filename or source)!r}: {error.strerror}; {ALLOWED}") from error
-        for path, text in found.items():
-            texts.setdefault(path.resolve(), text)
+        for path, parts in _texts(source, skipped):
+            if path.resolve() not in texts:
+                texts[path.resolve()] = "".join(parts)
     text = "\n".join(texts.values())
     if not text.strip():
         raise UserError(f"there is no text in {' '.join(sources) or 'an empty list of sources'}; {ALLOWED}")
@@ -65,48 +65,88 @@ def read_corpus(sources: Sequence[str] = (STDLIB,)) -> Corpus:
     return Corpus(text, description, tuple(texts))
 
 
-def _read_source(source: str, skipped: set[Path]) -> dict[Path, str]:
-    """Path -> text for one file, folder or glob; a folder's binary files are added to `skipped`."""
+def iter_texts(sources: Sequence[str] = (STDLIB,)) -> Iterator[str]:
+    """The files that `read_corpus` reads, in pieces of about a million characters, of which one is held at a time.
+
+    No word lies across two pieces, see `minillm.tokenizer.pieces`. Files are read twice, first to see that they are
+    text to their end: of one that is left out or refused nothing is yielded.
+
+    Raises:
+        UserError: as `read_corpus`, but when it comes to the source, and not where there are empty files only.
+    """
+    seen: set[Path] = set()
+    for source in sources:
+        for path, parts in _texts(source, set()):
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield from in_pieces(parts)
+
+
+def _texts(source: str, skipped: set[Path]) -> Iterator[tuple[Path, Iterable[str]]]:
+    """The files of a source, each with its text in parts; a folder's binary files are added to `skipped`."""
+    found = False
+    try:
+        if source == STDLIB:
+            yield from _read_stdlib().items()
+            return
+        for file in _files(source):
+            try:
+                for _ in _blocks(file):
+                    pass
+            except _BinaryFile:
+                if not Path(source).is_dir():
+                    raise
+                skipped.add(file)
+                continue
+            found = True
+            yield file, _blocks(file)
+    except OSError as error:
+        raise UserError(f"cannot read {str(error.filename or source)!r}: {error.strerror}; {ALLOWED}") from error
+    if not found:
+        raise UserError(f"there is no text file in the folder {source!r}; {ALLOWED}")
+
+
+def _files(source: str) -> list[Path]:
+    """One file, or those of a folder or glob."""
     path = Path(source)
     if path.is_dir():
-        texts = {}
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if not hidden and file.is_file():
-                try:
-                    texts[file] = _read_text(file)
-                except _BinaryFile:
-                    skipped.add(file)
-        if not texts:
-            raise UserError(f"there is no text file in the folder {source!r}; {ALLOWED}")
-        return texts
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        return [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     if path.exists():
-        return {path: _read_text(path)}
+        return [path]
     if glob.has_magic(source):
         matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob refuses absolute patterns
         files = [Path(match) for match in matches if not Path(match).is_dir()]
         if not files:
             raise UserError(f"no file matches {source!r}; {ALLOWED}")
-        return {file: _read_text(file) for file in files}
+        return files
     raise UserError(f"there is no file or folder {source!r}; {ALLOWED}")
 
 
-def _read_text(path: Path) -> str:
-    data = path.read_bytes()
-    fault, offset = "a NUL byte", data.find(b"\0")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if offset < 0 or error.start < offset:
-            fault, offset = "invalid UTF-8", error.start
-    if offset >= 0:
-        raise _BinaryFile(
-            f"{str(path)!r} is not a text file: {fault} at byte {offset}; leave it out or convert it to UTF-8"
-        )
-    return text.removeprefix("\ufeff")
+def _blocks(path: Path) -> Iterator[str]:
+    """The text of a file, a block at a time. Raises _BinaryFile where it ceases to be text."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    n_read, data = 0, b"begin"
+    with path.open("rb") as file:
+        while data:
+            data = file.read(BLOCK)
+            held = len(decoder.getstate()[0])  # bytes of a character that goes on in this block
+            fault, offset = "a NUL byte", data.find(b"\0")
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                if offset < 0 or error.start - held < offset:
+                    fault, offset = "invalid UTF-8", error.start - held
+            if fault == "invalid UTF-8" or offset >= 0:
+                raise _BinaryFile(
+                    f"{str(path)!r} is not a text file: {fault} at byte {n_read + offset}; "
+                    "leave it out or convert it to UTF-8"
+                )
+            yield text if n_read else text.removeprefix("\ufeff")
+            n_read += len(data)
 
 
-def _read_stdlib() -> dict[Path, str]:
+def _read_stdlib() -> dict[Path, list[str]]:
     folder = Path(sysconfig.get_paths()["stdlib"])
     texts = {}
     for path in sorted(folder.glob("*.py"), key=lambda path: hashlib.sha256(path.stem.encode()).digest()):
@@ -114,7 +154,7 @@ def _read_stdlib() -> dict[Path, str]:
         if path.stem in sys.stdlib_module_names and not path.stem.startswith("_"):
             text = path.read_text(encoding="utf-8", errors="replace")  # where it has to replace, it is not ASCII
             if text.isascii() and len(text) <= STDLIB_LARGEST_MODULE:
-                texts[path] = text
+                texts[path] = [text]
     if not texts:
         raise UserError(f"this Python has no library sources in {str(folder)!r}; name other data: {ALLOWED}")
     return texts

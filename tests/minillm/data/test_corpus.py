@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minillm.data import Corpus, read_corpus, split
+from minillm.data import Corpus, corpus, iter_texts, read_corpus, split
 from minillm.errors import UserError
 
 
@@ -78,6 +78,26 @@ def test_what_cannot_be_read(folder: Path, sources: list[str], message: str) -> 
     (folder / "bin" / "a.bin").write_bytes(b"\0")
     with pytest.raises(UserError, match="(?i)" + message):
         read_corpus(sources)
+
+
+def test_streamed_texts_are_those_of_the_corpus(folder: Path) -> None:
+    assert list(iter_texts(["deep", "b.txt", "deep/d.txt", "."])) == ["dee", "sée\r\n", "bee", "ay\n", "odd"]
+    assert "\n".join(iter_texts()) == read_corpus().text
+    with pytest.raises(UserError, match="no file or folder 'nothing'"):
+        list(iter_texts(["b.txt", "nothing"]))
+
+
+@pytest.mark.parametrize("block", [3, 4, 5, 7, 1000])
+def test_a_file_is_read_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(corpus, "BLOCK", block)
+    text = "\ufeffa é€🙂\ufeff\nb"
+    (tmp_path / "text").write_bytes(text.encode())
+    assert "".join(iter_texts([str(tmp_path)])) == read_corpus([str(tmp_path / "text")]).text == text[1:]
+    (tmp_path / "binary").write_bytes("é€a".encode() + b"\xe2\x82a")
+    for read in (read_corpus, lambda sources: list(iter_texts(sources))):
+        with pytest.raises(UserError, match="invalid UTF-8 at byte 6;"):
+            read([str(tmp_path / "binary")])
+    assert list(iter_texts([str(tmp_path)])) == [text[1:]]  # nothing of the binary file, which begins as text
 
 
 @pytest.mark.parametrize(
