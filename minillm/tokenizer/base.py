@@ -27,8 +27,8 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def train(cls, text: str) -> Self:
-        """The tokenizer learned from `text`."""
+    def train(cls, texts: str | Iterable[str]) -> Self:
+        """The tokenizer learned from a text, or from several that are read one after another."""
 
     @property
     @abstractmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from minillm.errors import UserError
 from minillm.tokenizer.base import Tokenizer, check_ids, utf8
+from minillm.tokenizer.learn import learn_merges
 from minillm.tokenizer.merging import merge_word
 from minillm.tokenizer.split import splitter
+from minillm.tokenizer.training import Tie, bytes_in_order
 from minillm.tokenizer.vocabulary import Vocabulary
 
 REMEMBERED = 1 << 16  # words whose tokens the reference keeps
@@ -49,6 +52,67 @@ class BPETokenizer(Tokenizer):
                 )
             self._bytes[id] = name.encode()
         self._merge = functools.lru_cache(REMEMBERED)(functools.partial(merge_word, vocabulary=vocabulary))
+
+    @classmethod
+    def train(
+        cls,
+        texts: str | Iterable[str],
+        *,
+        vocab_size: int | None = None,
+        min_frequency: int = 2,
+        special_tokens: Sequence[str] = (),
+        pattern: str = "gpt2",
+        tie: Tie = "id",
+        progress: bool = False,
+    ) -> Self:
+        """The tokenizer learned from texts, which are read once and not kept: memory grows with the distinct words.
+
+        The first 256 tokens are the bytes, in GPT-2's order; the merges follow, and the special tokens come last.
+
+        Args:
+            texts: no word lies across two of them.
+            vocab_size: tokens in all. None: a merge for every pair that occurs often enough.
+            min_frequency: how often a pair must occur to be merged.
+            special_tokens: their names.
+            pattern: as the class has it. A text is held in pieces for those of PATTERNS, and whole for others.
+            tie: which of the pairs that occur equally often comes first, see `minillm.tokenizer.training`.
+            progress: show bars, on a terminal.
+
+        Raises:
+            UserError: vocab_size is too small for the bytes and special tokens, the pattern or tie is none, or a
+                special token is there twice.
+
+        Warns:
+            UserWarning: the text gives fewer merges than vocab_size asks for, and the vocabulary is smaller.
+        """
+        least = 256 + len(special_tokens)
+        if vocab_size is not None and vocab_size < least:
+            raise UserError(
+                f"a vocabulary of {vocab_size} tokens is too small: 256 bytes and {len(special_tokens)} special tokens "
+                f"take {least}; give vocab_size {least} or more"
+            )
+        if len(set(special_tokens)) < len(special_tokens) or "" in special_tokens:
+            raise UserError(f"special tokens are names, none empty and none twice, not {list(special_tokens)}")
+        merges = learn_merges(
+            [texts] if isinstance(texts, str) else texts,
+            pattern,
+            None if vocab_size is None else vocab_size - least,
+            min_frequency=min_frequency,
+            tie=tie,
+            progress=progress,
+        )
+        tokens = bytes_in_order("gpt2")
+        for left, right in merges:
+            tokens.append(tokens[left] + tokens[right])
+        ids = {name: len(tokens) + i for i, name in enumerate(special_tokens)}
+        tokenizer = cls(Vocabulary(tokens, merges), pattern=pattern, special_tokens=ids)
+        if vocab_size is not None and tokenizer.vocab_size < vocab_size:
+            warnings.warn(
+                f"after {len(merges):,} merges no pair occurs {min_frequency} times any more, so the vocabulary has "
+                f"{tokenizer.vocab_size:,} tokens and not {vocab_size:,}; for more of them give more text",
+                stacklevel=2,
+            )
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:

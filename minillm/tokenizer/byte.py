@@ -1,5 +1,6 @@
 """Byte-level tokens: the 256 byte values of UTF-8. Any text can be written; a character takes one to four tokens."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,8 +15,8 @@ class ByteTokenizer(Tokenizer):
     name: ClassVar[str] = "byte"
 
     @classmethod
-    def train(cls, text: str) -> Self:
-        """The one byte tokenizer: there is nothing to learn from `text`."""
+    def train(cls, texts: str | Iterable[str]) -> Self:
+        """The one byte tokenizer: there is nothing to learn from texts, which are not read."""
         return cls()
 
     @property

@@ -1,5 +1,6 @@
 """Character-level tokens: the sorted set of a text's characters, as in nanoGPT's data/shakespeare_char/prepare.py."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,9 +29,9 @@ class CharTokenizer(Tokenizer):
         self._ids[self._code_points] = np.arange(len(characters), dtype=np.int32)
 
     @classmethod
-    def train(cls, text: str) -> Self:
-        """The vocabulary of all characters in `text`, by code point. Raises UserError for an empty text."""
-        return cls("".join(sorted(set(text))))
+    def train(cls, texts: str | Iterable[str]) -> Self:
+        """The vocabulary of all characters in the texts, by code point. Raises UserError if there are none."""
+        return cls("".join(sorted(set().union(*([texts] if isinstance(texts, str) else texts)))))
 
     @property
     def vocab_size(self) -> int:
