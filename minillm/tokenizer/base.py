@@ -54,13 +54,18 @@ class Tokenizer(ABC):
         Raises:
             UserError: a disallowed name is in the text, a name is no special token, or text as `encode_ordinary`.
         """
+        parts = self._parts(text, allowed_special, disallowed_special)
+        return joined(self._id_of(part) if special else self.encode_ordinary(part) for part, special in parts)
+
+    def _parts(self, text: str, allowed_special: Names, disallowed_special: Names) -> list[tuple[str, bool]]:
+        """The text cut at the special tokens that are allowed; each part, and whether it is one."""
         allowed = chosen(allowed_special, self.special_tokens)
         refuse(text, chosen(disallowed_special, self.special_tokens) - allowed)
-        parts = [
-            np.array([self.special_tokens[part]], np.int32) if special else self.encode_ordinary(part)
-            for part, special in cut(text, allowed)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
+        return list(cut(text, allowed))
+
+    def _id_of(self, name: str) -> NDArray[np.int32]:
+        """The token of a special one's name, (1,)."""
+        return np.array([self.special_tokens[name]], np.int32)
 
     def encode_batch(
         self, texts: Iterable[str], *, allowed_special: Names = (), disallowed_special: Names = "all"
@@ -114,6 +119,12 @@ def check_ids(ids: ArrayLike, vocab_size: int) -> NDArray[np.integer]:
             f"(0 to {vocab_size - 1}); use the tokenizer that made the ids"
         )
     return ids
+
+
+def joined(parts: Iterable[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """The ids of all parts, of which there may be none, as one array (n,)."""
+    arrays = list(parts)
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, np.int32), *arrays])
 
 
 def utf8(text: str) -> bytes:

@@ -11,9 +11,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from autograd.backends.cores import available_cores
 from minillm.errors import UserError
-from minillm.tokenizer.base import Tokenizer, check_ids, utf8
-from minillm.tokenizer.learn import learn_merges
+from minillm.tokenizer.base import Names, Tokenizer, check_ids, joined, utf8
+from minillm.tokenizer.compiled.encoder import Encoder
+from minillm.tokenizer.compiled.merge import MAX_TOKENS
+from minillm.tokenizer.learn import can_compile, learn_merges
 from minillm.tokenizer.merging import merge_word
 from minillm.tokenizer.split import splitter
 from minillm.tokenizer.training import Tie, bytes_in_order
@@ -119,12 +122,40 @@ class BPETokenizer(Tokenizer):
         return len(self._bytes)
 
     def encode_ordinary(self, text: str) -> NDArray[np.int32]:
-        return self.encode_reference(text)
+        return self.encode_reference(text) if self._encoder is None else self._encoder.encode(text)
 
     def encode_reference(self, text: str) -> NDArray[np.int32]:
         """What `encode_ordinary` gives, in plain Python: to step through, and where numba is missing."""
         pieces = self._split(utf8(text).decode("utf-8"))
         return np.array([id for piece in pieces for id in self._merge(piece.encode())], np.int32)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str],
+        *,
+        allowed_special: Names = (),
+        disallowed_special: Names = "all",
+        n_threads: int | None = None,
+    ) -> list[NDArray[np.int32]]:
+        """What `encode` gives for each text, found by n_threads threads, or as many as there are cores.
+
+        Raises UserError as `encode` does, and for less than one thread.
+        """
+        if n_threads is not None and n_threads < 1:
+            raise UserError(f"n_threads is {n_threads}: give 1 or more, or None for as many as there are cores")
+        if self._encoder is None:  # threads would wait for each other
+            return super().encode_batch(texts, allowed_special=allowed_special, disallowed_special=disallowed_special)
+        parts = [self._parts(text, allowed_special, disallowed_special) for text in texts]
+        ordinary = [part for of_text in parts for part, special in of_text if not special]
+        ids = iter(self._encoder.encode_batch(ordinary, n_threads or available_cores()))
+        return [joined(self._id_of(part) if special else next(ids) for part, special in of_text) for of_text in parts]
+
+    @functools.cached_property
+    def _encoder(self) -> Encoder | None:
+        """The compiled encoder, made when it is first needed. None: the reference encodes."""
+        if can_compile() and len(self.vocabulary.tokens) <= MAX_TOKENS:
+            return Encoder(self.vocabulary, self._split)
+        return None
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
         return b"".join(self._bytes[id] for id in check_ids(ids, self.vocab_size))

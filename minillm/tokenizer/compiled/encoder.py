@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from minillm.tokenizer.base import utf8
+from minillm.tokenizer.base import joined, utf8
 from minillm.tokenizer.compiled.merge import MergeTables
 from minillm.tokenizer.compiled.scan import AFTER, CHUNK, Words, chunks
 from minillm.tokenizer.compiled.words import LONGEST_SHORT, WordMemory, encode_words
@@ -71,7 +71,7 @@ class Encoder:
         for _, job in sorted(done, key=lambda numbered: numbered[0]):
             for text, ids in job:
                 parts[text].append(ids)
-        return [_joined(its_parts) for its_parts in parts]
+        return [joined(its_parts) for its_parts in parts]
 
     def _jobs(self, texts: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
         """Parts of texts that one thread works on at a time, each with the number of its text."""
@@ -88,10 +88,10 @@ class Encoder:
 
     def _encode(self, text: str, worker: _Worker) -> Ids:
         if self._split is split_gpt2:
-            return _joined([worker.encode(worker.words.find(chunk)) for chunk in chunks(text)])
+            return joined(worker.encode(worker.words.find(chunk)) for chunk in chunks(text))
         words = self._split(utf8(text).decode("utf-8"))
         some = (words[first : first + WORDS_AT_A_TIME] for first in range(0, len(words), WORDS_AT_A_TIME))
-        return _joined([worker.encode(worker.words.put([word.encode() for word in part if word])) for part in some])
+        return joined(worker.encode(worker.words.put([word.encode() for word in part if word])) for part in some)
 
     def _take(self) -> _Worker:
         try:
@@ -152,8 +152,3 @@ class _Shared(Generic[T]):
     def __next__(self) -> T:
         with self._lock:
             return next(self._items)
-
-
-def _joined(parts: list[Ids]) -> Ids:
-    """The parts, of which there may be none, as one array."""
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])

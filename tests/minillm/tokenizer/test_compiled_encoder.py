@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from autograd import jit
 from minillm.data import read_corpus
+from minillm.errors import UserError
+from minillm.tokenizer import BPETokenizer, bpe
 from minillm.tokenizer.compiled import encoder, scan, words
 from minillm.tokenizer.compiled.encoder import Encoder
 from minillm.tokenizer.merging import merge_word
@@ -201,6 +203,31 @@ def test_threads_get_what_one_gets(vocabulary: Vocabulary) -> None:
         encode = Encoder(vocabulary, splitter("cl100k")).encode_batch
         for batch in pool.map(lambda _: encode(some, 2), range(4)):
             assert [ids.tolist() for ids in batch] == cl100k
+
+
+def test_the_tokenizer_uses_it_where_kernels_are_compiled(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = len(vocabulary.tokens)
+    some = ["The theatre<|end|> naïve", "", "<|end|><|end|>", " 你好"]
+    expected = [
+        [*reference("The theatre", vocabulary), end, *reference(" naïve", vocabulary)],
+        [],
+        [end, end],
+        reference(" 你好", vocabulary),
+    ]
+    for compiles in (jit.ENABLED, False):
+        monkeypatch.setattr(bpe, "can_compile", lambda compiles=compiles: compiles)
+        tokenizer = BPETokenizer(vocabulary, special_tokens={"<|end|>": end})
+        assert (tokenizer._encoder is not None) == compiles
+        assert [tokenizer.encode(text, allowed_special="all").tolist() for text in some] == expected
+        for n_threads in (1, 2, None):
+            batch = tokenizer.encode_batch(iter(some), allowed_special="all", n_threads=n_threads)
+            assert [ids.tolist() for ids in batch] == expected
+        with pytest.raises(UserError, match="which is not allowed"):
+            tokenizer.encode_batch(some)
+        with pytest.raises(UserError, match="n_threads is 0: give 1 or more"):
+            tokenizer.encode_batch(some, n_threads=0)
 
 
 @needs_machine_code
