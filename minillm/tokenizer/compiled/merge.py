@@ -170,7 +170,7 @@ def merge_long(word: Bytes1, byte_ids: InInts1, pairs: InLongs1, made: InInts1, 
         k, rank = lowest & 0x7FFFFFFF, lowest >> 31
         if ranks[k] != rank:
             continue  # one of the two has become part of another token since
-        second = after[k]
+        second = int(after[k])
         ids[k] = made[rank]
         after[k] = after[second]
         ranks[k] = ranks[second] = NEVER
@@ -180,7 +180,7 @@ def merge_long(word: Bytes1, byte_ids: InInts1, pairs: InLongs1, made: InInts1, 
             if ranks[k] != NEVER:
                 push(heap, size, int(ranks[k]) << 31 | k)
                 size += 1
-        previous = before[k]
+        previous = int(before[k])
         if previous >= 0:
             ranks[previous] = rank_of(ids[previous], ids[k], pairs)
             if ranks[previous] != NEVER:
