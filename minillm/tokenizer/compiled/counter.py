@@ -29,6 +29,16 @@ class CountedWords(NamedTuple):
     starts: NDArray[np.int64]  # (W + 1,) where each begins, and N
     counts: NDArray[np.int64]  # (W,) how often each occurs
 
+    def sorted(self) -> CountedWords:
+        """The same words by their first 8 bytes: what has pairs in common lies side by side."""
+        lengths = np.diff(self.starts)  # (W,)
+        padded = np.concatenate([self.data, np.zeros(8, np.uint8)])  # (N + 8,)
+        first = padded[self.starts[:-1, None] + np.arange(8)] * (np.arange(8) < lengths[:, None])  # (W, 8)
+        order = np.argsort(first.view(">u8")[:, 0].astype(np.uint64), kind="stable")  # (W,)
+        starts = np.concatenate([[0], np.cumsum(lengths[order])])  # (W + 1,)
+        moved = np.repeat((self.starts[:-1][order] - starts[:-1]).astype(np.int32), lengths[order])  # (N,)
+        return CountedWords(self.data[moved + np.arange(len(moved), dtype=np.int32)], starts, self.counts[order])
+
 
 def count_words(texts: Iterable[str], split: Split) -> CountedWords:
     """What `training.count_words` counts: GPT-2's words by kernels, those of other patterns by the reference."""
