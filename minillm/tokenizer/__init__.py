@@ -10,7 +10,7 @@ from minillm.tokenizer.char import CharTokenizer
 
 __all__ = ["TOKENIZERS", "BPETokenizer", "ByteTokenizer", "CharTokenizer", "Tokenizer", "from_dict"]
 
-TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (ByteTokenizer, CharTokenizer)}
+TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (ByteTokenizer, CharTokenizer, BPETokenizer)}
 
 
 def from_dict(fields: dict[str, Any]) -> Tokenizer:

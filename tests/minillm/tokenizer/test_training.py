@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autograd import jit
@@ -73,7 +73,8 @@ def test_reference_is_brute_force_and_kernels_are_the_reference(random: Random) 
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@given(texts=st.lists(st.text(max_size=40)))
+@given(texts=st.lists(st.text(st.characters(), max_size=40)))
+@example(texts=["\ud83d\ude42 \ud800", "\ude42"])
 def test_counted_words_of_any_text(pattern: str, texts: list[str]) -> None:
     split = splitter(pattern)
     data, starts, counts = counter.count_words(texts, split)
