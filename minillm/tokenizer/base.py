@@ -96,13 +96,8 @@ class Tokenizer(ABC):
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Yield text as ids arrive, holding back the bytes of an unfinished character; the pieces join to `decode`."""
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        for token in ids:
-            if piece := decoder.decode(self.decode_bytes([token])):
-                yield piece
-        if rest := decoder.decode(b"", final=True):  # the ids ended inside a character
-            yield rest
+        """Text as ids arrive, holding back the bytes of an unfinished character; the pieces join to `decode`."""
+        return whole_characters(self.decode_bytes([token]) for token in ids)
 
 
 def check_ids(ids: ArrayLike, vocab_size: int) -> NDArray[np.integer]:
@@ -125,6 +120,16 @@ def joined(parts: Iterable[NDArray[np.int32]]) -> NDArray[np.int32]:
     """The ids of all parts, of which there may be none, as one array (n,)."""
     arrays = list(parts)
     return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, np.int32), *arrays])
+
+
+def whole_characters(parts: Iterable[bytes]) -> Iterator[str]:
+    """Yield the text of UTF-8 as its parts arrive; bytes that are none become U+FFFD."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for part in parts:
+        if piece := decoder.decode(part):
+            yield piece
+    if rest := decoder.decode(b"", final=True):  # the bytes ended inside a character
+        yield rest
 
 
 def utf8(text: str) -> bytes:

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from minillm.tokenizer.vocabulary import Vocabulary
 
-NONE = -1  # no token begins here: the byte is a later one of a token
+NONE = -1  # no token begins here any more: it is part of the one before
 
 
 class Merge(NamedTuple):
-    """The tokens `left` and `right`, of which `left` begins at the byte `start` of a word, become `token`."""
+    """The tokens `left` and `right`, of which `left` begins at `start`, a byte of the word, become `token`."""
 
     start: int
     left: int
@@ -26,23 +26,35 @@ class Merge(NamedTuple):
     token: int
 
 
-def merge_word(word: bytes, vocabulary: Vocabulary, watch: Callable[[Merge], object] | None = None) -> list[int]:
-    """The tokens of a word: the reference, to be stepped through. `watch` is called with each merge when it is done.
+Rule = Callable[[int, int], tuple[float, int] | None]  # rank and token of what two tokens make, if they merge
 
-    Pairs that can merge wait in a heap, so that a word of n bytes takes n log n steps.
+
+def merge_word(word: bytes, vocabulary: Vocabulary, watch: Callable[[Merge], object] | None = None) -> list[int]:
+    """The tokens of a word: the reference, to be stepped through. `watch` is called with each merge when it is done."""
+
+    def rule(left: int, right: int) -> tuple[float, int] | None:
+        rank = vocabulary.ranks.get((left, right))
+        return None if rank is None else (rank, vocabulary.made[rank])
+
+    return merge([vocabulary.byte_ids[byte] for byte in word], rule, watch)
+
+
+def merge(ids: list[int], rule: Rule, watch: Callable[[Merge], object] | None = None) -> list[int]:
+    """The tokens `ids` (n,), which are overwritten, merged as `rule` says, until no two neighbours merge.
+
+    Pairs that can merge wait in a heap, so that n tokens take n log n steps.
     """
-    n = len(word)
-    ids = [vocabulary.byte_ids[byte] for byte in word]  # (n,) the token that begins at a byte, or NONE
+    n = len(ids)
     before, after = list(range(-1, n - 1)), list(range(1, n + 1))  # (n,) where the tokens beside it begin
-    waiting: list[tuple[int, Merge]] = []  # lowest rank first, then the first in the word
+    waiting: list[tuple[float, Merge]] = []  # lowest rank first, then the first from the left
 
     def look_at(start: int) -> None:
         """If the token at `start` and the one after it can merge, they wait."""
         if start >= 0 and after[start] < n:
             pair = ids[start], ids[after[start]]
-            rank = vocabulary.ranks.get(pair)
-            if rank is not None:
-                heapq.heappush(waiting, (rank, Merge(start, *pair, vocabulary.made[rank])))
+            made = rule(*pair)
+            if made is not None:
+                heapq.heappush(waiting, (made[0], Merge(start, *pair, made[1])))
 
     for start in range(n - 1):
         look_at(start)

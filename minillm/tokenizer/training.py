@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import Literal
 
 from minillm.tokenizer.base import utf8
+from minillm.tokenizer.byte_characters import CHARACTERS
 from minillm.tokenizer.split import Split
 
 Pair = tuple[int, int]  # ids of two tokens
@@ -33,7 +34,7 @@ def bytes_in_order(order: ByteOrder) -> list[bytes]:
     """The 256 bytes by their id: by their value, or as in GPT-2, where those that print in Latin-1 come first."""
     values = list(range(256))
     if order == "gpt2":
-        values.sort(key=lambda value: not chr(value).isprintable() or chr(value) == " ")
+        values.sort(key=CHARACTERS.__getitem__)
     return [bytes([value]) for value in values]
 
 
