@@ -115,6 +115,25 @@ def test_words_of_any_length(vocabulary: Vocabulary, compiled: Encoder, length: 
         assert compiled.encode(text).tolist() == reference(text, vocabulary)
 
 
+def test_words_that_differ_in_zeros_at_their_end(vocabulary: Vocabulary, compiled: Encoder) -> None:
+    for text in ("! !\0 !\0\0 ! !\0", "\0\0\0 \0\0 \0"):
+        assert compiled.encode(text).tolist() == reference(text, vocabulary)
+
+
+def test_different_words_of_the_same_hash(vocabulary: Vocabulary, compiled: Encoder) -> None:
+    """The second word's bytes 8 to 15 make up for what its first 8 did to the hash."""
+    length, first, second, middle = (
+        np.uint64(n) for n in (24, 0x6161616161616161, 0x6F69746172656E6F, 0x7473726E6F696561)
+    )
+    mixed = words.mixed.python
+    made_up = middle ^ mixed(length ^ first) ^ mixed(length ^ second)
+    pair = [np.array([first, middle, first]).tobytes(), np.array([second, made_up, first]).tobytes()]
+    worker = compiled._take()
+    for _ in range(2):
+        ids = worker.encode(worker.words.put(pair)).tolist()
+        assert ids == [id for word in pair for id in merge_word(word, vocabulary)]
+
+
 def test_a_text_in_chunks_is_the_same_wherever_it_is_cut(
     vocabulary: Vocabulary, compiled: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
