@@ -38,10 +38,18 @@ def compile_kernels(run: Callable[[], object]) -> None:
     """Under numba, call `run`, which uses every kernel that will be needed, and show how many had to be compiled.
 
     Raises:
+        KeyboardInterrupt: as `show_compiling`.
+    """
+    if modes.backend_name.get() == "numba":
+        show_compiling(run)
+
+
+def show_compiling(run: Callable[[], object]) -> None:
+    """Call `run` and show how many kernels had to be compiled for it.
+
+    Raises:
         KeyboardInterrupt: after Ctrl-C, when the kernel it came in is done: inside of numba it may get lost.
     """
-    if modes.backend_name.get() != "numba":
-        return
     form = "{desc}: {n} in {elapsed}"
     with (
         interruptible() as interrupted,

@@ -200,6 +200,9 @@ def _finish(trainer: Trainer) -> None:
         trainer.model, trainer.tokenizer, "", SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=trainer.config.seed
     )
     print(f"\nsample:\n{''.join(sample)}\n")
-    print(f"validation loss {trainer.val_loss:.4f} nats per token, after {trainer.seconds:.0f} s of training")
+    print(
+        f"validation loss {trainer.val_loss:.4f} nats per token, {trainer.val_bits_per_byte:.4f} bits per byte, "
+        f"after {trainer.seconds:.0f} s of training"
+    )
     print(f"model       {model}")
     print(f"loss curve  {curve if drawn else 'not drawn: matplotlib is missing (pip install matplotlib)'}")

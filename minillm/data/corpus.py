@@ -35,7 +35,7 @@ class Corpus:
     files: tuple[Path, ...]
 
 
-class _BinaryFile(UserError):
+class BinaryFile(UserError):
     """A file that holds something other than UTF-8 text: an error where it was named, passed over in a folder."""
 
 
@@ -82,6 +82,24 @@ def iter_texts(sources: Sequence[str] = (STDLIB,)) -> Iterator[str]:
                 yield from in_pieces(parts)
 
 
+def list_files(sources: Sequence[str]) -> list[tuple[Path, bool]]:
+    """The files of `sources` in the order of `read_corpus`, each once, and whether it is a folder's.
+
+    They have not been read: a folder's that is binary is left out by who reads it with `text_parts`.
+
+    Raises:
+        UserError: a source does not exist or match, or cannot be read.
+    """
+    found: dict[Path, tuple[Path, bool]] = {}  # by what the path leads to
+    for source in sources:
+        try:
+            for path in _read_stdlib() if source == STDLIB else _files(source):
+                found.setdefault(path.resolve(), (path, source != STDLIB and Path(source).is_dir()))
+        except OSError as error:
+            raise _unreadable(source, error) from error
+    return list(found.values())
+
+
 def _texts(source: str, skipped: set[Path]) -> Iterator[tuple[Path, Iterable[str]]]:
     """The files of a source, each with its text in parts; a folder's binary files are added to `skipped`."""
     found = False
@@ -91,19 +109,23 @@ def _texts(source: str, skipped: set[Path]) -> Iterator[tuple[Path, Iterable[str
             return
         for file in _files(source):
             try:
-                for _ in _blocks(file):
+                for _ in text_parts(file):
                     pass
-            except _BinaryFile:
+            except BinaryFile:
                 if not Path(source).is_dir():
                     raise
                 skipped.add(file)
                 continue
             found = True
-            yield file, _blocks(file)
+            yield file, text_parts(file)
     except OSError as error:
-        raise UserError(f"cannot read {str(error.filename or source)!r}: {error.strerror}; {ALLOWED}") from error
+        raise _unreadable(source, error) from error
     if not found:
         raise UserError(f"there is no text file in the folder {source!r}; {ALLOWED}")
+
+
+def _unreadable(source: str, error: OSError) -> UserError:
+    return UserError(f"cannot read {str(error.filename or source)!r}: {error.strerror}; {ALLOWED}")
 
 
 def _files(source: str) -> list[Path]:
@@ -123,8 +145,8 @@ def _files(source: str) -> list[Path]:
     raise UserError(f"there is no file or folder {source!r}; {ALLOWED}")
 
 
-def _blocks(path: Path) -> Iterator[str]:
-    """The text of a file, a block at a time. Raises _BinaryFile where it ceases to be text."""
+def text_parts(path: Path) -> Iterator[str]:
+    """The text of a file, a block at a time. Raises BinaryFile, a UserError, where it ceases to be text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     n_read, data = 0, b"begin"
     with path.open("rb") as file:
@@ -138,7 +160,7 @@ def _blocks(path: Path) -> Iterator[str]:
                 if offset < 0 or error.start - held < offset:
                     fault, offset = "invalid UTF-8", error.start - held
             if fault == "invalid UTF-8" or offset >= 0:
-                raise _BinaryFile(
+                raise BinaryFile(
                     f"{str(path)!r} is not a text file: {fault} at byte {n_read + offset}; "
                     "leave it out or convert it to UTF-8"
                 )

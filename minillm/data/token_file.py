@@ -1,6 +1,8 @@
 """Token files: one row of uint16 (uint32 for a vocabulary above 65,536) in NumPy's .npy format, memory-mapped."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,11 +24,31 @@ def write_tokens(path: Path, ids: ArrayLike, vocab_size: int) -> None:
 
     Raises UserError for an id outside the vocabulary, no ids, or a file that cannot be written.
     """
-    ids = check_ids(ids, vocab_size).astype(token_dtype(vocab_size))
-    if ids.size == 0:
-        raise UserError(f"there are no tokens to write to {str(path)!r}; give at least one")
+    write_token_parts(path, [ids], vocab_size)
+
+
+def write_token_parts(path: Path, parts: Iterable[ArrayLike], vocab_size: int) -> int:
+    """As `write_tokens`, for ids that come in parts (n_i,), of which one is held at a time; returns how many there are.
+
+    What the parts themselves raise passes through, and leaves no file.
+    """
+    dtype, n = token_dtype(vocab_size), 0
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array(file, ids, version=(1, 0), allow_pickle=False)
+        _write_header(file, dtype, 0)
+        for part in parts:
+            ids = check_ids(part, vocab_size).astype(dtype)
+            file.write(ids.data)
+            n += ids.size
+        if n == 0:
+            raise UserError(f"there are no tokens to write to {str(path)!r}; give at least one")
+        file.seek(0)
+        _write_header(file, dtype, n)
+    return n
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[np.unsignedinteger], n: int) -> None:
+    """NumPy's header, which is as long for any n: it leaves room for the number to grow."""
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": (n,)})
 
 
 def open_tokens(path: Path, vocab_size: int) -> NDArray[np.unsignedinteger]:

@@ -13,7 +13,7 @@ from minillm.errors import UserError
 from minillm.tokenizer import training
 from minillm.tokenizer.compiled import counter, trainer
 from minillm.tokenizer.pieces import in_pieces, parts_of
-from minillm.tokenizer.split import PATTERNS, splitter
+from minillm.tokenizer.split import is_known, splitter
 from minillm.tokenizer.training import Pair, Tie
 
 
@@ -28,7 +28,7 @@ def learn_merges(
     if tie not in get_args(Tie):
         raise UserError(f"unknown tie rule {tie!r}: choose one of {', '.join(get_args(Tie))}")
     split = splitter(pattern)
-    if pattern in PATTERNS or pattern in PATTERNS.values():
+    if is_known(pattern):
         texts = (piece for text in texts for piece in in_pieces(parts_of(text)))
     with _bar(progress, desc="reading", unit="char", unit_scale=True) as bar:
         counts: Any

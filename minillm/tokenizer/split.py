@@ -51,6 +51,11 @@ def splitter(pattern: str) -> Split:
     return lambda text: [match.group() for match in compiled.finditer(text)]
 
 
+def is_known(pattern: str) -> bool:
+    """Whether it is one of PATTERNS, by name or in full, for which it is known where no word can lie."""
+    return pattern in PATTERNS or pattern in PATTERNS.values()
+
+
 def split_gpt2(text: str) -> list[str]:
     """`text` cut by GPT-2's pattern; the pieces join to it."""
     stand_ins = text if text.isascii() else _stand_ins()[_code_points(text)].tobytes().decode("ascii")

@@ -23,6 +23,7 @@ from minillm.model import GPT
 from minillm.optim import AdamW, clip_scale, global_norm, warmup_cosine
 from minillm.tokenizer import Tokenizer
 from minillm.train import metrics
+from minillm.train.bits_per_byte import bits_per_byte_of_nat
 from minillm.train.checkpoint import Checkpoint, save_checkpoint
 from minillm.train.config import TrainConfig
 from minillm.train.interrupt import interruptible
@@ -69,7 +70,7 @@ class Trainer:
         extra: more fields for the checkpoints' manifest.
 
     Raises:
-        UserError: fewer tokens than a context needs.
+        UserError: fewer tokens than a context needs, or validation tokens that stand for no text.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Trainer:
     ) -> None:
         self.model, self.tokenizer, self.val_tokens, self.config, self.out = model, tokenizer, val_tokens, config, out
         self.extra = extra or {}
+        self.bits_per_byte_of_nat = bits_per_byte_of_nat(tokenizer, val_tokens)
         self.loader = Loader(train_tokens, config.batch_size, model.config.context_length, config.seed)
         self.optimizer = AdamW(
             model,
@@ -96,6 +98,11 @@ class Trainer:
         self.step = 0  # updates made so far
         self.seconds = 0.0  # spent on them, over all sessions
         self.val_loss: float | None = None
+
+    @property
+    def val_bits_per_byte(self) -> float | None:
+        """`val_loss` in a unit that does not depend on the tokenizer."""
+        return None if self.val_loss is None else self.val_loss * self.bits_per_byte_of_nat
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go to the state that `checkpoint` holds.
@@ -149,8 +156,9 @@ class Trainer:
                     self.seconds += elapsed
                     speed = (self.step - logged_step) * tokens_per_step / elapsed
                     bar.set_postfix(loss=f"{loss:.3f}", tokens_per_s=f"{speed:,.0f}", refresh=False)
-                    val_loss = self._evaluate(bar, loss) if evaluates else None
-                    self._log(loss, norm, val_loss, speed)
+                    if evaluates:
+                        self._evaluate(bar, loss)
+                    self._log(loss, norm, evaluates, speed)
                     logged_step, logged_at = self.step, time.perf_counter()
                 if self.step % c.checkpoint_every == 0 or self.step == c.steps:
                     self.save()
@@ -184,18 +192,20 @@ class Trainer:
         c = self.config
         return warmup_cosine(self.step, lr=c.lr, min_lr=c.min_lr, warmup=c.warmup, steps=c.steps)
 
-    def _evaluate(self, bar: tqdm[Any], train_loss: float) -> float:
+    def _evaluate(self, bar: tqdm[Any], train_loss: float) -> None:
         self.val_loss = evaluate(self.model, self.val_tokens)
         bar.write(
-            f"step {self.step}: training loss {train_loss:.4f}, validation loss {self.val_loss:.4f}", file=sys.stderr
+            f"step {self.step}: training loss {train_loss:.4f}, validation loss {self.val_loss:.4f}, "
+            f"{self.val_bits_per_byte:.4f} bits per byte",
+            file=sys.stderr,
         )
-        return self.val_loss
 
-    def _log(self, loss: float, norm: float, val_loss: float | None, speed: float) -> None:
+    def _log(self, loss: float, norm: float, evaluated: bool, speed: float) -> None:
         line = {
             "step": self.step,
             "train_loss": loss,
-            "val_loss": val_loss,
+            "val_loss": self.val_loss if evaluated else None,
+            "val_bits_per_byte": self.val_bits_per_byte if evaluated else None,
             "lr": self.optimizer.lr,
             "grad_norm": norm,
             "tokens_per_second": round(speed, 1),

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.data import Loader, open_tokens, token_dtype, write_tokens
+from minillm.data import Loader, open_tokens, token_dtype, write_token_parts, write_tokens
 from minillm.errors import UserError
 
 
@@ -91,3 +92,30 @@ def test_other_file(tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("once upon a time\n" * 9)
     with pytest.raises(UserError, match="not a token file"):
         open_tokens(tmp_path / "text.npy", 65)
+
+
+@given(parts=st.lists(st.lists(st.integers(0, 64), max_size=5), max_size=5).filter(any), wide=st.booleans())
+def test_parts_make_the_file_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], wide: bool
+) -> None:
+    folder, vocab_size = tmp_path_factory.getbasetemp(), 70_000 if wide else 65
+    whole = [id for part in parts for id in part]
+    assert write_token_parts(folder / "parts.npy", iter(parts), vocab_size) == len(whole)
+    write_tokens(folder / "whole.npy", whole, vocab_size)
+    np.save(folder / "numpy.npy", np.array(whole, token_dtype(vocab_size)))
+    assert (folder / "parts.npy").read_bytes() == (folder / "whole.npy").read_bytes()
+    assert (folder / "parts.npy").read_bytes() == (folder / "numpy.npy").read_bytes()
+
+
+def test_a_part_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    for bad, message in ((65, "not in this vocabulary"), (None, "stop")):
+
+        def parts(bad: int | None = bad) -> Iterator[list[int]]:
+            yield [1, 2]
+            if bad is None:
+                raise UserError("stop")
+            yield [bad]
+
+        with pytest.raises(UserError, match=message):
+            write_token_parts(tmp_path / "train.npy", parts(), 65)
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields
 from pathlib import Path
 
@@ -35,14 +36,17 @@ def test_a_run_leaves_model_metrics_and_curve(text: str, tmp_path: Path, capsys:
     out = tmp_path / "run"
     assert main(["train", *SMALL, "--data", text, "--out", str(out), "--tokenizer", "char"]) == 0
     printed = capsys.readouterr().out
-    for expected in ("validation loss ", "sample:", str(out / "model.safetensors"), str(out / "loss.png")):
+    for expected in ("sample:", str(out / "model.safetensors"), str(out / "loss.png")):
         assert expected in printed
     model, tokenizer = load_model(out)
     assert model.config.vocab_size == tokenizer.vocab_size == len(set(Path(text).read_text()))
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert lines[0]["val_loss"] is None
-    assert f"validation loss {lines[1]['val_loss']:.4f}" in printed
+    assert lines[0]["val_bits_per_byte"] is None
+    shown = f"validation loss {lines[1]['val_loss']:.4f} nats per token, {lines[1]['val_bits_per_byte']:.4f} bits per"
+    assert shown in printed
+    assert lines[1]["val_bits_per_byte"] == pytest.approx(lines[1]["val_loss"] / math.log(2))  # one byte a character
     assert lines[0]["tokens_per_second"] > 0
     assert (out / "loss.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert not list(tmp_path.rglob("*.tmp"))
