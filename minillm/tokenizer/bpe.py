@@ -6,6 +6,7 @@ import base64
 import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from minillm.errors import UserError
 from minillm.tokenizer.base import Names, Tokenizer, check_ids, joined, utf8
 from minillm.tokenizer.compiled.encoder import Encoder
 from minillm.tokenizer.compiled.merge import MAX_TOKENS
+from minillm.tokenizer.formats import gpt2
 from minillm.tokenizer.learn import can_compile, learn_merges
 from minillm.tokenizer.merging import merge_word
 from minillm.tokenizer.split import splitter
@@ -116,6 +118,18 @@ class BPETokenizer(Tokenizer):
                 stacklevel=2,
             )
         return tokenizer
+
+    @classmethod
+    def from_gpt2_files(cls, encoder_json: str | Path, vocab_bpe: str | Path) -> Self:
+        """GPT-2's tokenizer, from the two files that OpenAI publishes, or another of the same form.
+
+        <|endoftext|> is a special token if the files have it.
+
+        Raises:
+            UserError: a file cannot be read, is of another kind, was cut short, or does not belong to the other.
+        """
+        vocabulary, special_tokens = gpt2.read(Path(encoder_json), Path(vocab_bpe))
+        return cls(vocabulary, special_tokens=special_tokens)
 
     @property
     def vocab_size(self) -> int:
