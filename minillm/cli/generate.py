@@ -20,7 +20,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("model", metavar="RUN", help="a run folder of `minillm train`, or a .safetensors file")
     parser.add_argument(
-        "--prompt", default="", help="text to continue; empty: start from a newline, which is not printed"
+        "--prompt",
+        default="",
+        help="text to continue, which may have special tokens; empty: start from a newline, which is not printed",
     )
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="tokens to write (200)")
     parser.add_argument(
@@ -38,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
+    from minillm.cli.tokenizer_file import compile_encoding
     from minillm.generate import generate_text
     from minillm.generate.warm_up import warm_up
     from minillm.threads import limit_threads
@@ -47,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for what it cannot
     with use_backend(choose_backend(args.backend)), limit_threads(args.threads):
         model, tokenizer = load_model(args.model)
+        compile_encoding(tokenizer)
         pieces = generate_text(
             model,
             tokenizer,

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import minillm
 from autograd import BackendError
 
-COMMANDS = ("train", "generate", "info", "doctor", "check")  # each a module here, which defines add_parser(subparsers)
+# each a module here, which defines add_parser(subparsers)
+COMMANDS = ("train", "generate", "tokenizer", "info", "doctor", "check")
 
 USER_MISTAKE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
 
@@ -23,7 +24,7 @@ USER_MISTAKE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the last two as a shell 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `args.run(args)` runs the subcommand it read."""
     parser = argparse.ArgumentParser(prog="minillm", description=minillm.__doc__)
-    parser.add_argument("--version", action="version", version=f"minillm {minillm.__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"minillm {minillm.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"minillm.cli.{name}").add_parser(subparsers)

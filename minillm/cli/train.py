@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from autograd import use_backend
 from minillm import GPT, GPTConfig, UserError, __version__
 from minillm.cli.backend import add_backend_flag, add_threads_flag, choose_backend, compile_kernels
+from minillm.cli.tokenizer_file import BPE_VOCAB_SIZE
 from minillm.config import PRESETS
 from minillm.data import STDLIB
+from minillm.data.token_folder import TOKENIZER_FILE, is_token_folder
 from minillm.tokenizer import TOKENIZERS
 from minillm.train.config import TrainConfig, recipe
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from minillm.train.checkpoint import Checkpoint
 
 DEFAULT_PRESET = "python-tiny"
-RUN_FILES = ("metrics.jsonl", "model.safetensors", "loss.png", "checkpoints", "tokens")
+RUN_FILES = ("metrics.jsonl", "model.safetensors", "loss.png", "checkpoints", "tokens", TOKENIZER_FILE)
+KEPT_FIELDS = ("preset", "data", "asked", "token_folder", "version")  # of the manifest, by a run that goes on
 SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 200, 0.8
 
 
@@ -35,9 +38,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Train a model and write it, its metrics, its loss curve and checkpoints into one folder. "
         "Ctrl-C saves a checkpoint; --resume goes on from it.",
     )
-    parser.add_argument("--data", nargs="+", metavar="PATH", help=f"files, folders, globs, or {STDLIB} ({STDLIB})")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="PATH",
+        help=f"files, folders, globs, {STDLIB}, or a token folder ({STDLIB})",
+    )
     parser.add_argument("--preset", help=f"model and recipe to start from: {', '.join(PRESETS)} ({DEFAULT_PRESET})")
-    parser.add_argument("--tokenizer", help=f"{' or '.join(TOKENIZERS)} (the preset's)")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME|FILE",
+        help=f"{', '.join(TOKENIZERS)}, or a tokenizer's file (the preset's); bpe has {BPE_VOCAB_SIZE} tokens unless "
+        "--vocab-size says otherwise",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (runs/PRESET)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
@@ -92,14 +105,15 @@ def _given(args: argparse.Namespace, config: type[GPTConfig] | type[TrainConfig]
 
 def _start(args: argparse.Namespace, out: Path, computed_by: dict[str, Any]) -> Trainer:
     """A new run. Everything that can be wrong with the request is looked at before anything is written."""
-    from minillm.data import Loader, open_tokens, read_corpus, split, windows, write_tokens
+    from minillm.cli.train_data import open_data, read_data, write_data
+    from minillm.data import Loader, windows
+    from minillm.tokenizer.files import save_tokenizer
     from minillm.train import Trainer
 
     preset = args.preset or DEFAULT_PRESET
     GPTConfig.preset(preset)  # raises for an unknown name
-    name = args.tokenizer or recipe(preset).tokenizer
-    if name not in TOKENIZERS:
-        raise UserError(f"unknown tokenizer {name!r}: choose one of {', '.join(TOKENIZERS)}")
+    if is_token_folder(out):
+        raise UserError(f"{str(out)!r} is a token folder: give --data that, and another --out")
     existing = [out / file for file in RUN_FILES if (out / file).exists()]
     if existing and not args.overwrite:
         raise UserError(
@@ -107,18 +121,12 @@ def _start(args: argparse.Namespace, out: Path, computed_by: dict[str, Any]) -> 
         )
     train_config = TrainConfig(**{**recipe(preset).train, **_given(args, TrainConfig)})
 
-    sources = args.data or [STDLIB]
-    corpus = read_corpus(sources)
-    tokenizer = TOKENIZERS[name].train(corpus.text)
-    if args.vocab_size not in (None, tokenizer.vocab_size):
-        raise UserError(
-            f"vocab_size is {args.vocab_size}, but the {name} tokenizer of this text has {tokenizer.vocab_size}: "
-            "leave --vocab-size out"
-        )
+    sources, kind = args.data or [STDLIB], recipe(preset).tokenizer
+    data = read_data(sources, args.tokenizer, args.vocab_size, train_config.val_fraction, preset=kind)
+    tokenizer = data.tokenizer
     config = GPTConfig.preset(preset, **{**_given(args, GPTConfig), "vocab_size": tokenizer.vocab_size})
-    ids = [tokenizer.encode(text) for text in split(corpus.text, train_config.val_fraction)]  # train, validation
-    Loader(ids[0], train_config.batch_size, config.context_length, train_config.seed)  # raises for a text too short
-    windows(ids[1], config.context_length, batch_size=1)  # likewise
+    Loader(data.train, train_config.batch_size, config.context_length, train_config.seed)  # raises for a text too short
+    windows(data.val, config.context_length, batch_size=1)  # likewise
     model = GPT(config, train_config.seed)
 
     try:
@@ -128,18 +136,22 @@ def _start(args: argparse.Namespace, out: Path, computed_by: dict[str, Any]) -> 
         (out / "tokens").mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {str(out)!r}: {error.strerror}: give another --out") from error
-    for path, tokens in zip(_token_files(out), ids, strict=True):
-        write_tokens(path, tokens, tokenizer.vocab_size)
-    print(corpus.description)
-    _describe(config, train_config, len(ids[0]), len(ids[1]))
-    train_tokens, val_tokens = (open_tokens(path, tokenizer.vocab_size) for path in _token_files(out))
-    extra = {"preset": preset, "data": sources, "version": __version__, **computed_by}
-    return Trainer(model, tokenizer, train_tokens, val_tokens, train_config, out, extra)
+    write_data(out, data)
+    save_tokenizer(tokenizer, out / TOKENIZER_FILE)
+    print(data.description)
+    _describe(config, train_config, len(data.train), len(data.val))
+    tokens = open_data(out, tokenizer, data.token_folder, train_config.val_fraction)
+    asked = {"tokenizer": args.tokenizer or tokenizer.name}
+    if args.vocab_size is not None:
+        asked["vocab_size"] = args.vocab_size  # a BPE of little text may have less
+    extra = {"preset": preset, "data": sources, "asked": asked, "token_folder": data.token_folder}
+    extra |= {"version": __version__, **computed_by}
+    return Trainer(model, tokenizer, *tokens, train_config, out, extra)
 
 
 def _resume(args: argparse.Namespace, out: Path, checkpoint: Checkpoint, computed_by: dict[str, Any]) -> Trainer:
     """The run in `out`, at its newest checkpoint, with the configuration that it began with."""
-    from minillm.data import open_tokens
+    from minillm.cli.train_data import open_data
     from minillm.tokenizer import from_dict
     from minillm.train import Trainer
 
@@ -147,9 +159,9 @@ def _resume(args: argparse.Namespace, out: Path, checkpoint: Checkpoint, compute
     stored = {
         "preset": manifest["preset"],
         "data": manifest["data"],
-        "tokenizer": manifest["tokenizer"]["name"],
         **manifest["config"],
         **manifest["train_config"],
+        **(manifest.get("asked") or {}),
     }
     differing = [
         f"{name} is {getattr(args, name)} and was {value}"
@@ -163,20 +175,16 @@ def _resume(args: argparse.Namespace, out: Path, checkpoint: Checkpoint, compute
         )
     config, train_config = GPTConfig.from_dict(manifest["config"]), TrainConfig(**manifest["train_config"])
     tokenizer = from_dict(manifest["tokenizer"])
-    train_tokens, val_tokens = (open_tokens(path, tokenizer.vocab_size) for path in _token_files(out))
+    tokens = open_data(out, tokenizer, manifest.get("token_folder"), train_config.val_fraction)
     changed = [f"{key} was {manifest[key]} and is {now}" for key, now in computed_by.items() if manifest[key] != now]
     if changed:
         print(f"minillm: the last bits may differ from a run without a stop: {'; '.join(changed)}", file=sys.stderr)
-    extra = {**{name: manifest[name] for name in ("preset", "data", "version")}, **computed_by}
-    trainer = Trainer(GPT(config), tokenizer, train_tokens, val_tokens, train_config, out, extra)
+    extra = {**{name: manifest.get(name) for name in KEPT_FIELDS}, **computed_by}
+    trainer = Trainer(GPT(config), tokenizer, *tokens, train_config, out, extra)
     trainer.resume(checkpoint)
     print(f"resuming {str(out)!r} at step {trainer.step}")
-    _describe(config, train_config, len(train_tokens), len(val_tokens))
+    _describe(config, train_config, *map(len, tokens))
     return trainer
-
-
-def _token_files(out: Path) -> tuple[Path, Path]:
-    return out / "tokens" / "train.npy", out / "tokens" / "val.npy"
 
 
 def _describe(config: GPTConfig, train_config: TrainConfig, n_train: int, n_val: int) -> None:

@@ -97,8 +97,8 @@ def generate_text(
     """Yield the text that continues `prompt`, in pieces of whole characters, as it is drawn.
 
     Args:
-        prompt: the text to continue. An empty one starts from a newline, or from token 0 where the vocabulary has no
-            newline, which is no part of the result.
+        prompt: the text to continue, with special tokens where their names stand. An empty one starts from a newline,
+            or from token 0 where the vocabulary has no newline, which is no part of the result.
         stop: the text that ends the result; it is no part of it, and may span tokens.
 
     The other arguments are those of `generate`.
@@ -108,7 +108,7 @@ def generate_text(
     """
     if stop == "":
         raise UserError("the stop text is empty, which every text begins with: give a text, or leave it out")
-    ids = tokenizer.encode(prompt) if prompt else _start(tokenizer)  # (n,)
+    ids = tokenizer.encode(prompt, allowed_special="all") if prompt else _start(tokenizer)  # (n,)
     tokens = generate(model, ids, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     pieces = tokenizer.decode_stream(tokens)
     return pieces if stop is None else until(pieces, stop)
