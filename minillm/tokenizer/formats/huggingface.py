@@ -10,6 +10,7 @@ That can make a difference only where a token can be made in several ways, as in
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,7 @@ from minillm.tokenizer.vocabulary import Vocabulary
 # How Hugging Face's regular expressions, Oniguruma's, say what a pattern says: {1,3}+ is no possessive repetition to
 # them but {1,3} repeated, and $ is the end of any line.
 _PATTERNS = {"cl100k": PATTERNS["cl100k"].replace("{1,3}+", "{1,3}").replace("$", r"\z")}
-_READ_OTHERWISE = ("}+", "$", r"\Z", r"\h", "&&")
+_READ_OTHERWISE = re.compile(r"\{\d*,?\d*\}\+|(?<!\\)\$|(?<![\\\[])\^|\\Z|\\h|&&")  # by the two kinds; ^ is as $
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _NOT_USED = ("continuing_subword_prefix", "end_of_word_suffix", "dropout")  # of the model
@@ -137,12 +138,12 @@ def _pre_tokenizer(pattern: str) -> dict[str, Any]:
 
 def _alike(expression: str) -> str:
     """`expression`, if it has nothing that the two kinds of regular expression are known to read otherwise."""
-    for part in _READ_OTHERWISE:
-        if part in expression:
-            raise UserError(
-                f"the split pattern {expression!r} has {part!r}, which Hugging Face's regular expressions read "
-                "otherwise than Python's: write the pattern without it"
-            )
+    found = _READ_OTHERWISE.search(expression)
+    if found:
+        raise UserError(
+            f"the split pattern {expression!r} has {found.group()!r}, which Hugging Face's regular expressions read "
+            "otherwise than Python's: write the pattern without it"
+        )
     return expression
 
 

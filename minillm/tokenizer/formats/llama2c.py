@@ -38,7 +38,7 @@ def load(path: Path) -> Llama2cTokenizer:
                     )
                 end += length
             if end > len(data):
-                raise UserError(f"the file ends inside piece {len(pieces)}: it was cut short, get it again")
+                raise UserError(f"the file ends inside piece {len(pieces)}: it was cut short, or is no tokenizer.bin")
             pieces.append(data[end - length : end])
             scores.append(score)
             start = end

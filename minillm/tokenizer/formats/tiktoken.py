@@ -68,9 +68,7 @@ def _ranks(text: str) -> dict[bytes, int]:
                 "get the file again, or give one of ranks"
             ) from error
         if decoded in ranks:
-            raise UserError(
-                f"line {number} has the token {decoded!r}, which has the rank {ranks[decoded]}: give it once"
-            )
+            raise UserError(f"line {number} has {decoded!r} again, whose rank is {ranks[decoded]}: give each once")
         ranks[decoded] = check_id(decoded, id)
     return ranks
 
