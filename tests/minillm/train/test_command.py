@@ -7,10 +7,16 @@ import math
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minillm import GPTConfig
 from minillm.cli.main import build_parser, main
+from minillm.data import list_files
+from minillm.data.encode import encode_files
+from minillm.generate import generate, generate_text
+from minillm.tokenizer import BPETokenizer, ByteTokenizer
+from minillm.tokenizer.files import load_tokenizer, save_tokenizer
 from minillm.train import TrainConfig
 from minillm.weights import load_model
 
@@ -140,6 +146,8 @@ def test_resuming_computes_as_the_run_did_or_says_that_bits_may_differ(
         (["--context-length", "5000"], "needs at least 5001"),
         (["--val-fraction", "0.0005"], "the validation data has"),
         (["--vocab-size", "300"], "leave --vocab-size out"),
+        (["--tokenizer", "bpe", "--vocab-size", "100"], "a vocabulary of 100 tokens is too small"),
+        (["--tokenizer", "pyproject.toml"], "holds no tokenizer"),
         (["--steps", "0"], "steps is 0"),
         (["--threads", "0"], "threads is 0"),
         (["--data", "no/such/file"], "there is no file or folder"),
@@ -151,3 +159,70 @@ def test_bad_input_is_refused_before_anything_is_written(
 ) -> None:
     assert message in refused(capsys, *SMALL, "--data", text, "--out", str(tmp_path / "run"), *arguments)
     assert not (tmp_path / "run").exists()
+
+
+def options(tmp_path: Path, *data: object) -> list[str]:
+    return [*SMALL, "--data", *map(str, data), "--out", str(tmp_path / "run")]
+
+
+def test_a_bpe_is_trained_on_the_training_split(text: str, tmp_path: Path) -> None:
+    Path(text).write_text(Path(text).read_text() + "zzzz" * 20)  # where the validation split is
+    run = [*options(tmp_path, text), "--tokenizer", "bpe", "--vocab-size", "280"]
+    assert main(["train", *run]) == 0
+    model, tokenizer = load_model(tmp_path / "run")
+    assert isinstance(tokenizer, BPETokenizer)
+    assert model.config.vocab_size == tokenizer.vocab_size == 280
+    assert not any(b"zz" in (token or b"") for token in tokenizer.vocabulary.tokens)
+    assert load_tokenizer(tmp_path / "run" / "tokenizer.json").to_dict() == tokenizer.to_dict()
+    ids = [np.load(tmp_path / "run" / "tokens" / f"{name}.npy") for name in ("train", "val")]
+    assert "".join(tokenizer.decode(part) for part in ids) == Path(text).read_text()
+    assert main(["train", *run, "--resume"]) == 0
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_vocabulary_that_came_out_smaller_can_be_resumed(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = [*options(tmp_path, text), "--tokenizer", "bpe", "--vocab-size", "5000"]
+    assert main(["train", *run]) == 0
+    assert "the vocabulary has" in capsys.readouterr().err
+    assert main(["train", *run, "--resume"]) == 0
+    assert "vocab_size is 400 and was 5000" in refused(capsys, *run, "--resume", "--vocab-size", "400")
+    assert "tokenizer is byte and was bpe" in refused(capsys, *run, "--resume", "--tokenizer", "byte")
+
+
+def test_a_tokenizer_from_a_file(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = BPETokenizer.train("rugged rocks, ragged rascal", vocab_size=260, special_tokens=["<end>"])
+    save_tokenizer(tokenizer, tmp_path / "t.json")
+    Path(text).write_text(Path(text).read_text().replace("rocks", "<end>"))  # text like any other
+    run = [*options(tmp_path, text), "--tokenizer", str(tmp_path / "t.json")]
+    assert "leave --vocab-size out" in refused(capsys, *run, "--vocab-size", "300")
+    assert main(["train", *run]) == 0
+    model, used = load_model(tmp_path / "run")
+    assert used.to_dict() == tokenizer.to_dict()
+    assert 259 not in np.load(tmp_path / "run" / "tokens" / "train.npy")
+    given = generate_text(model, used, "a<end>b", 3, temperature=0)
+    expected = generate(model, [*used.encode("a"), 259, *used.encode("b")], 3, temperature=0)
+    assert "".join(given) == used.decode(list(expected))
+
+
+def test_a_token_folder_is_trained_on_where_it_is(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens, tokenizer = tmp_path / "tokens", BPETokenizer.train(Path(text).read_text(), vocab_size=270)
+    files = list_files([text])
+    encode_files(files, tokenizer, tokens, end_of_text="")
+    save_tokenizer(ByteTokenizer(), tmp_path / "byte.json")
+    run = options(tmp_path, tokens)
+    assert "made by another tokenizer" in refused(capsys, *run, "--tokenizer", str(tmp_path / "byte.json"))
+    assert "made by another tokenizer" in refused(capsys, *run, "--tokenizer", "bpe")
+    assert "mixes a token folder with others" in refused(capsys, *options(tmp_path, tokens, text))
+    assert "is a token folder" in refused(capsys, *SMALL, "--data", text, "--out", str(tokens), "--overwrite")
+    assert "leave --vocab-size out" in refused(capsys, *run, "--vocab-size", "400")
+    assert not (tmp_path / "run").exists()
+    assert main(["train", *run]) == 0
+    assert not list((tmp_path / "run" / "tokens").iterdir())
+    assert main(["train", *run, "--resume"]) == 0
+    Path(text).write_text("Another text, of other words. " * 30)
+    encode_files(files, tokenizer, tokens, end_of_text="")
+    assert "are no longer those that the run" in refused(capsys, *run, "--resume")
