@@ -1,6 +1,8 @@
 """Token folders: what is in them, and that work which is done is not done again."""
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from minillm.data import encode, list_files, open_tokens
 from minillm.data.encode import encode_files
+from minillm.data.token_file import write_token_parts
 from minillm.data.token_folder import INDEX_FILE, TOKENIZER_FILE, is_token_folder, open_token_folder, read_index
 from minillm.errors import UserError
 from minillm.files import replacing
@@ -114,6 +117,36 @@ def test_a_run_that_died_goes_on(
     run(source, straight, special="text")
     np.testing.assert_array_equal(open_token_folder(out).tokens, open_token_folder(straight).tokens)
     assert not (out / "parts").exists()
+
+
+def test_equal_files_are_encoded_once_by_whoever_comes_first(
+    source: Path, tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+    real = encode.hashlib.file_digest
+
+    def together(*arguments):
+        digest = real(*arguments)
+        both.wait()
+        return digest
+
+    monkeypatch.setattr(encode.hashlib, "file_digest", together)
+    monkeypatch.setattr(encode, "write_token_parts", lambda *a: time.sleep(0.1) or write_token_parts(*a))
+    for name in TEXTS:
+        (source / name).unlink()
+    for name in ("a.txt", "b.txt"):
+        (source / name).write_text("the same")
+    assert run(source, tmp_path / "out", workers=2).n_documents == 2
+    assert len(encoded) == 1
+    np.testing.assert_array_equal(open_token_folder(tmp_path / "out").tokens, [*BPE.encode("the same"), END] * 2)
+
+
+def test_a_special_token_is_found_anywhere_in_a_long_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("some words " * 100 + END_OF_TEXT)
+    monkeypatch.setattr("minillm.data.corpus.BLOCK", 100)
+    monkeypatch.setattr(encode, "in_pieces", lambda parts: in_pieces(parts, 300))
+    with pytest.raises(UserError, match="at character 1100: "):
+        run(tmp_path / "a.txt", tmp_path / "out")
 
 
 @pytest.mark.parametrize(("special", "expected"), [("token", [END]), ("text", BPE.encode_ordinary(END_OF_TEXT))])
