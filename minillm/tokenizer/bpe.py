@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,9 +20,10 @@ from minillm.tokenizer.compiled.merge import MAX_TOKENS
 from minillm.tokenizer.formats import gpt2
 from minillm.tokenizer.learn import can_compile, learn_merges
 from minillm.tokenizer.merging import merge_word
+from minillm.tokenizer.special import END_OF_TEXT
 from minillm.tokenizer.split import splitter
 from minillm.tokenizer.training import Tie, bytes_in_order
-from minillm.tokenizer.vocabulary import Vocabulary
+from minillm.tokenizer.vocabulary import MOST_TOKENS, Vocabulary
 
 REMEMBERED = 1 << 16  # words whose tokens the reference keeps
 
@@ -36,7 +37,7 @@ class BPETokenizer(Tokenizer):
         special_tokens: ids by name, for which the vocabulary has no bytes; they may lie past its end.
 
     Raises:
-        UserError: the pattern is none, or the id of a special token is another token's or below 0.
+        UserError: the pattern is none, or the id of a special token is another token's, below 0 or too high.
     """
 
     name: ClassVar[str] = "bpe"
@@ -49,12 +50,13 @@ class BPETokenizer(Tokenizer):
         self._split = splitter(pattern)
         self._bytes = [token or b"" for token in vocabulary.tokens]  # by id
         for name, id in self.special_tokens.items():
-            self._bytes += [b""] * (id + 1 - len(self._bytes))
-            if id < 0 or self._bytes[id]:
+            wrong = "below 0" if id < 0 else "too high" if id >= MOST_TOKENS else ""
+            if wrong or (id < len(self._bytes) and self._bytes[id]):
                 raise UserError(
-                    f"the special token {name!r} has the id {id}, which is {'below 0' if id < 0 else 'taken'}: "
+                    f"the special token {name!r} has the id {id}, which is {wrong or 'taken'}: "
                     f"give it one from {len(vocabulary.tokens)} on"
                 )
+            self._bytes += [b""] * (id + 1 - len(self._bytes))
             self._bytes[id] = name.encode()
         self._merge = functools.lru_cache(REMEMBERED)(functools.partial(merge_word, vocabulary=vocabulary))
 
@@ -120,16 +122,21 @@ class BPETokenizer(Tokenizer):
         return tokenizer
 
     @classmethod
-    def from_gpt2_files(cls, encoder_json: str | Path, vocab_bpe: str | Path) -> Self:
+    def from_gpt2_files(
+        cls, encoder_json: str | Path, vocab_bpe: str | Path, *, special_tokens: Collection[str] = (END_OF_TEXT,)
+    ) -> Self:
         """GPT-2's tokenizer, from the two files that OpenAI publishes, or another of the same form.
 
-        <|endoftext|> is a special token if the files have it.
+        Args:
+            encoder_json: tokens and their ids.
+            vocab_bpe: the merges.
+            special_tokens: names of tokens that are special if the files have them, which do not say it.
 
         Raises:
             UserError: a file cannot be read, is of another kind, was cut short, or does not belong to the other.
         """
-        vocabulary, special_tokens = gpt2.read(Path(encoder_json), Path(vocab_bpe))
-        return cls(vocabulary, special_tokens=special_tokens)
+        vocabulary, special_ids = gpt2.read(Path(encoder_json), Path(vocab_bpe), special_tokens)
+        return cls(vocabulary, special_tokens=special_ids)
 
     @property
     def vocab_size(self) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from minillm.errors import UserError
 
+MOST_TOKENS = 1 << 24  # ids are below
+
 
 class Vocabulary:
     """What a byte-level BPE is made of.

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from minillm.errors import UserError
 from minillm.files import replacing
 from minillm.tokenizer.formats.reading import about, check_id, read_object, read_text
-from minillm.tokenizer.formats.strings import ids_of, merges_of, vocabulary_of
-from minillm.tokenizer.special import END_OF_TEXT
+from minillm.tokenizer.formats.strings import ids_of, merges_of, pairs_of, tokens_of
 from minillm.tokenizer.split import PATTERNS
 from minillm.tokenizer.vocabulary import Vocabulary
 
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 HEADER = "#version: 0.2"
 
 
-def read(
-    encoder_json: Path, vocab_bpe: Path, special_tokens: Collection[str] = (END_OF_TEXT,)
-) -> tuple[Vocabulary, dict[str, int]]:
+def read(encoder_json: Path, vocab_bpe: Path, special_tokens: Collection[str]) -> tuple[Vocabulary, dict[str, int]]:
     """The vocabulary in two files, and the ids of those of the special tokens that it has.
 
     Raises:
@@ -36,17 +33,18 @@ def read(
     with about(encoder_json):
         ids = read_object(encoder_json)
         special = {name: check_id(name, ids[name]) for name in special_tokens if name in ids}
+        tokens = tokens_of(ids, special)
     with about(vocab_bpe):
-        merges = list(_merges(read_text(vocab_bpe)))
-    with about(encoder_json):
-        vocabulary = vocabulary_of(ids, merges, special)
-    made = set(vocabulary.made)
-    for id, token in enumerate(vocabulary.tokens):
-        if token and len(token) > 1 and id not in made:
-            raise UserError(
-                f"{str(vocab_bpe)!r}: no merge makes token {id}, {token!r}, so it was cut short or belongs to another "
-                "vocabulary: get both files again, or name the token as a special one if that is what it is"
-            )
+        pairs = pairs_of(_merges(read_text(vocab_bpe)), ids, special)
+    with about(encoder_json, vocab_bpe):
+        vocabulary = Vocabulary(tokens, pairs)
+        made = set(vocabulary.made)
+        for id, token in enumerate(tokens):
+            if token and len(token) > 1 and id not in made:
+                raise UserError(
+                    f"no merge makes token {id}, {token!r}, so the merges were cut short or belong to another "
+                    "vocabulary: get both files again, or if it is special name it to BPETokenizer.from_gpt2_files"
+                )
     return vocabulary, special
 
 

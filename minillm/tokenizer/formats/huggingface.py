@@ -20,14 +20,14 @@ from minillm.errors import UserError
 from minillm.files import replacing
 from minillm.tokenizer.bpe import BPETokenizer
 from minillm.tokenizer.formats.reading import about, check_every_token_is_made, check_id, read_object
-from minillm.tokenizer.formats.strings import ids_of, merges_of, vocabulary_of
+from minillm.tokenizer.formats.strings import ids_of, merges_of, pairs_of, tokens_of
 from minillm.tokenizer.split import PATTERNS
 from minillm.tokenizer.vocabulary import Vocabulary
 
-# How Hugging Face's regular expressions, Oniguruma's, say what a pattern says: {1,3}+ is no possessive repetition to
-# them but {1,3} repeated, and $ is the end of any line.
-_PATTERNS = {"cl100k": PATTERNS["cl100k"].replace("{1,3}+", "{1,3}").replace("$", r"\z")}
-_READ_OTHERWISE = re.compile(r"\{\d*,?\d*\}\+|(?<!\\)\$|(?<![\\\[])\^|\\Z|\\h|&&")  # by the two kinds; ^ is as $
+# Patterns as Hugging Face's regular expressions, Oniguruma's, have to say them: {1,3}+ is {1,3} repeated to them, and
+# no possessive repetition.
+_PATTERNS = {"cl100k": PATTERNS["cl100k"].replace("{1,3}+", "{1,3}")}
+_READ_OTHERWISE = re.compile(r"\{\d*,?\d*\}\+|(?<!\\)\$|(?<![\\\[])\^|\\Z|\\h|&&")  # ^ and $ are ends of lines to it
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _NOT_USED = ("continuing_subword_prefix", "end_of_word_suffix", "dropout")  # of the model
@@ -62,7 +62,7 @@ def load(path: Path) -> BPETokenizer:
         for name in special.keys() & ids.keys():
             if ids[name] != special[name]:
                 raise UserError(f"the added token {name!r} has the ids {special[name]} and {ids[name]}: give it one")
-        vocabulary = vocabulary_of(ids, _merges(merges), special)
+        vocabulary = Vocabulary(tokens_of(ids, special), pairs_of(_merges(merges), ids, special))
         _check_merges_of_a_token_are_together(vocabulary)
         if model.get("ignore_merges"):
             check_every_token_is_made(vocabulary)  # if so, there is no difference
@@ -149,6 +149,7 @@ def _alike(expression: str) -> str:
 
 def _special_tokens(added: Any) -> dict[str, int]:
     """The ids of added tokens by name."""
+    _refuse_unless(isinstance(added, list), "added_tokens", added)
     special: dict[str, int] = {}
     for token in added:
         name = token.get("content") if isinstance(token, dict) else None

@@ -10,18 +10,16 @@ from typing import Any
 
 from minillm.errors import UserError
 from minillm.tokenizer.merging import merge_word
-from minillm.tokenizer.vocabulary import Vocabulary
-
-MOST_TOKENS = 1 << 24  # ids are below
+from minillm.tokenizer.vocabulary import MOST_TOKENS, Vocabulary
 
 
 @contextmanager
-def about(path: Path) -> Iterator[None]:
-    """Put the file's name in front of what a UserError says."""
+def about(*paths: Path) -> Iterator[None]:
+    """Put the names of the files in front of what a UserError says."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{str(path)!r}: {error}") from error
+        raise UserError(f"{' and '.join(repr(str(path)) for path in paths)}: {error}") from error
 
 
 def read_bytes(path: Path) -> bytes:

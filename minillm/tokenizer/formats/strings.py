@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from minillm.errors import UserError
 from minillm.tokenizer.byte_characters import from_characters, to_characters
@@ -10,31 +10,36 @@ from minillm.tokenizer.formats.reading import in_order
 from minillm.tokenizer.vocabulary import Vocabulary
 
 
-def vocabulary_of(
-    ids: Mapping[str, int], merges: Iterable[tuple[str, str, str]], special_tokens: Mapping[str, int]
-) -> Vocabulary:
-    """The vocabulary of tokens and merges in characters.
+def tokens_of(ids: Mapping[str, int], special_tokens: Mapping[str, int]) -> list[bytes | None]:
+    """Tokens by id, None for the special ones'.
+
+    Raises UserError if a character stands for no byte, or an id is no number, there twice or missing.
+    """
+    ordinary = {_bytes(name, id): id for name, id in ids.items() if name not in special_tokens}
+    return in_order(ordinary, special_tokens.values())
+
+
+def pairs_of(
+    merges: Iterable[tuple[str, str, str]], ids: Mapping[str, int], special_tokens: Collection[str]
+) -> list[tuple[int, int]]:
+    """The ids of the two halves of each merge.
 
     Args:
-        ids: of each token; the special ones among them are left out.
-        merges: where it stands in the file, and its two halves, in order of rank.
-        special_tokens: ids by name.
+        merges: where it stands in the file, and its two halves.
+        ids: of each token; a special one is no half.
 
-    Raises:
-        UserError: a character stands for no byte, an id is none, there twice or missing, or a merge names no token.
+    Raises UserError if a half is no token.
     """
-    ordinary = {name: id for name, id in ids.items() if name not in special_tokens}
-    tokens = in_order({_bytes(name, id): id for name, id in ordinary.items()}, special_tokens.values())
     pairs = []
-    for place, *halves in merges:
-        for half in halves:
-            if half not in ordinary:
+    for place, left, right in merges:
+        for half in (left, right):
+            if half not in ids or half in special_tokens:
                 raise UserError(
-                    f"{place} merges {halves[0]!r} and {halves[1]!r}, and {half!r} is no token of the vocabulary: "
+                    f"{place} merges {left!r} and {right!r}, and {half!r} is no token of the vocabulary: "
                     "give the merges that belong to it"
                 )
-        pairs.append((ordinary[halves[0]], ordinary[halves[1]]))
-    return Vocabulary(tokens, pairs)
+        pairs.append((ids[left], ids[right]))
+    return pairs
 
 
 def ids_of(vocabulary: Vocabulary, special_tokens: Mapping[str, int]) -> dict[str, int]:

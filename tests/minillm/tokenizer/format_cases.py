@@ -27,6 +27,7 @@ TEXTS = [
     "a" * 50 + " " * 30 + "\t\r\n \n\n" + "aaa" * 7 + "  b \n",
     f"{END}one{END}{END} two <|end {END}",
     "def f(x):\n        return x ** 2  # 12345\n\n\n",
+    "34 45 67 78 " * 9 + "1234567890 12345\n",
     Path(sysconfig.get_paths()["stdlib"], "textwrap.py").read_text(encoding="utf-8"),
     "".join(map(chr, range(1, 0x250))),
 ]

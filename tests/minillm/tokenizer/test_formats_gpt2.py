@@ -55,7 +55,20 @@ def test_round_trip(tmp_path: Path, names: tuple[str, str]) -> None:
         loaded = load_tokenizer(path)
         assert isinstance(loaded, BPETokenizer)
         assert loaded.to_dict() == tokenizer.to_dict()
+    merges = tmp_path / names[1]
+    merges.write_bytes(merges.read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))  # as other editors leave it
+    assert load_tokenizer(tmp_path).to_dict() == tokenizer.to_dict()
     assert [loaded.decode(ids) for ids in ids_of(loaded)] == TEXTS
+
+
+def test_special_tokens_of_other_names(tmp_path: Path) -> None:
+    tokenizer = BPETokenizer(trained().vocabulary, special_tokens={"<pad>": 599, "a b": 600})
+    save_tokenizer(tokenizer, tmp_path, "gpt2")
+    refused(lambda: load_tokenizer(tmp_path), "token 600 is 'a b', in which ' ' stands for no byte")
+    files = tmp_path / "encoder.json", tmp_path / "vocab.bpe"
+    refused(lambda: BPETokenizer.from_gpt2_files(*files, special_tokens={"a b"}), "no merge makes token 599, b'<pad>'")
+    loaded = BPETokenizer.from_gpt2_files(*files, special_tokens=["a b", "<pad>", "<s>"])
+    assert loaded.to_dict() == tokenizer.to_dict()
 
 
 @pytest.fixture

@@ -38,7 +38,25 @@ def trained_by(peer: Any, pre_tokenizer: Any) -> Any:
 
 def same_ids(ours: Any, theirs: Any) -> bool:
     """On TEXTS, and on random strings of what splits and merges differ in."""
-    parts = [" ", "  ", "\n", "\r\n", "\t", "'s", "'S", "'LL", "a", "aa", "aaa", "the", " the", "1", "12345", "é", "你"]
+    parts = [
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "'s",
+        "'S",
+        "'LL",
+        "a",
+        "aa",
+        "aaa",
+        "the",
+        " the",
+        "1",
+        "1234567",
+        "é",
+        "你",
+    ]
     parts += ["\u017f", "\u212a", "\u00a0", "\u0300", END, "!!", "==", "\u2028", "🙂", "x\u0661", "<|end"]
     drawn = random.Random(0)
     for _ in range(1000):
@@ -60,6 +78,13 @@ def test_what_we_save_opens_there(tmp_path: Path, peer: Any, pattern: str) -> No
     assert loaded.to_dict() == tokenizer.to_dict()
     theirs.save(str(tmp_path / "again.json"))  # in today's form, merges as lists
     assert load_tokenizer(tmp_path / "again.json").to_dict() == tokenizer.to_dict()
+
+
+def test_text_that_a_pattern_leaves_out(tmp_path: Path, peer: Any) -> None:
+    tokenizer = BPETokenizer(trained().vocabulary, pattern=r"\p{L}+")
+    save_tokenizer(tokenizer, tmp_path / "t.json", "huggingface")
+    assert tokenizer.decode(tokenizer.encode("ab, cd!")) == "abcd"
+    assert ids_of(tokenizer) == ids_of(peer.Tokenizer.from_file(str(tmp_path / "t.json")))
 
 
 def test_special_tokens_behind_a_gap_keep_their_ids(tmp_path: Path, peer: Any) -> None:
@@ -139,6 +164,7 @@ def split_by(expression: str, **values: Any) -> Callable[[Any], None]:
     ("change", "message"),
     [
         (set_in("", normalizer={"type": "NFC"}), 'normalizer {"type": "NFC"} is nothing that minillm'),
+        (set_in("", added_tokens=5), "added_tokens 5"),
         (set_in("", padding={"strategy": "Fixed"}), "padding "),
         (set_in("", truncation={"max_length": 3}), "truncation "),
         (set_in("", post_processor={"type": "TemplateProcessing"}), 'post_processor {"type": "TemplateProcessing"'),

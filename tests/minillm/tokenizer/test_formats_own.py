@@ -67,6 +67,8 @@ def test_damaged_files(tmp_path: Path) -> None:
         (fields(merges=[[1, 9999]]), "9999 is none of this vocabulary"),
         (fields(pattern="("), "is no regular expression"),
         (fields(special_tokens={"a": 5}), "which is taken"),
+        (fields(special_tokens={"a": 2**70}), "has the id 1180591620717411303424, which is too high"),
+        (fields(special_tokens={"a": -1}), "has the id -1, which is below 0"),
         (fields(more=1), "which do not make one"),
     ]:
         after(change)
