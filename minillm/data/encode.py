@@ -26,6 +26,7 @@ from minillm.tokenizer.split import is_known
 
 Special = Literal["refuse", "token", "text"]
 PARTS = "parts"
+COPIED_AT_ONCE = 1 << 22  # tokens
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _join(job: _Job, folder: Path, documents: Sequence[tuple[str, str]], index: 
             part = old[slice(*job.known[key])] if key in job.known else open_tokens(job.part(key), size)  # (n,)
             start, end = end, end + len(part)
             places.append({"path": path, "sha256": key, "start": start, "end": end})
-            yield part
+            yield from (part[first : first + COPIED_AT_ONCE] for first in range(0, len(part), COPIED_AT_ONCE))
 
     name = f"tokens-{digest({'documents': documents})[:12]}.npy"
     n = write_token_parts(folder / name, tokens(), size)

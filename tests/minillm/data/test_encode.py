@@ -52,7 +52,10 @@ def run(source: Path, out: Path, tokenizer: Tokenizer = BPE, **options):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_documents_one_after_another_each_with_the_end_of_text(source: Path, tmp_path: Path, workers: int) -> None:
+def test_documents_one_after_another_each_with_the_end_of_text(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(encode, "COPIED_AT_ONCE", 7)
     (source / "binary").write_bytes(b"\xff\0")
     (source / "empty.txt").touch()
     (source / "same.txt").write_text(TEXTS["a.txt"])  # its tokens are needed twice
