@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import warnings
@@ -24,10 +23,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it ships no types
 
-from autograd import jit, numba_pipeline
-from autograd.backends import BackendError
+from autograd import jit, numba_pipeline, openblas
 
 # -inf and NaN keep their meaning, since scores are masked with -inf; all else may be reordered and contracted
 _FASTMATH = {"contract", "nsz", "arcp", "reassoc", "afn"}
@@ -58,7 +55,6 @@ _TYPES: dict[str, Any] = {
     "Bool": types.boolean,
     "None": types.void,
 }
-_NAMES = {"scipy_cblas_sgemm64_": 64, "cblas_sgemm64_": 64, "cblas_sgemm": 32}  # by library; bits of an integer
 
 
 def compile(kernel: jit.Compiled) -> Callable[..., Any]:
@@ -129,27 +125,7 @@ def _fingerprint(kernel: jit.Compiled) -> str:
     return digest.hexdigest()[:8]
 
 
-def _sgemm() -> tuple[int, int]:
-    """Address of CBLAS's sgemm in the BLAS that NumPy has loaded, and the bits of its integers.
-
-    Raises:
-        BackendError: there is none that is known.
-    """
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            loaded = ctypes.CDLL(library["filepath"])
-            for name, bits in _NAMES.items():
-                if hasattr(loaded, name):
-                    address = ctypes.cast(getattr(loaded, name), ctypes.c_void_p).value
-                    assert address is not None
-                    return address, bits
-    raise BackendError(
-        "backend 'numba' needs a BLAS with cblas_sgemm, and NumPy's has none: install NumPy from PyPI, "
-        "or use the backend 'numpy'"
-    )
-
-
-_ADDRESS, _BITS = _sgemm()
+_ADDRESS, _BITS = openblas.sgemm()
 # by name, since an address in the code could not be kept on disk
 llvmlite.binding.add_symbol("autograd_sgemm", _ADDRESS)
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112

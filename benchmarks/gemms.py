@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,11 @@ def numpy_gemms(task: Task, threads: int, weights: Path) -> Work:
     """NumPy's BLAS; `unit` gives the best seconds so far of each product."""
     import numpy as np
 
+    from autograd import BackendError, backends
     from minillm.threads import blas_libraries, limit_threads
 
+    with suppress(BackendError):
+        backends.load("numba")  # which has BLAS take the fastest of its kernels
     limit_threads(threads)
     before = resident_mb()
     rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 AUTOGRAD = [
     ["modes"],
     ["backends"],
-    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline"],
+    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas"],
     ["compiler"],
     ["tensor"],
     ["op"],
