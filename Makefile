@@ -6,16 +6,17 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help train test check mutants parity bench gpu-check clean
+.PHONY: help train test check mutants parity bench bench-tokenizer gpu-check clean
 
 help:
-	@echo "make train      train a small GPT on the Python standard library's sources, and show what it learned"
-	@echo "make test       run the tests; with many draws: make test ARGS=--hypothesis-profile=ci"
-	@echo "make check      lint, formatting and types"
-	@echo "make mutants    plant gradient bugs one by one and see that the tests notice each"
-	@echo "make parity     compare with PyTorch, which it installs into .venv"
-	@echo "make bench      time training and decoding beside PyTorch and transformers (both optional)"
-	@echo "make gpu-check  check every operation on this machine's GPU, with CuPy"
+	@echo "make train            train a small GPT on the Python standard library's sources, and show what it learned"
+	@echo "make test             run the tests; with many draws: make test ARGS=--hypothesis-profile=ci"
+	@echo "make check            lint, formatting and types"
+	@echo "make mutants          plant gradient bugs one by one and see that the tests notice each"
+	@echo "make parity           compare with PyTorch, tiktoken, tokenizers and rustbpe, which it installs into .venv"
+	@echo "make bench            time training and decoding beside PyTorch and transformers (both optional)"
+	@echo "make bench-tokenizer  time the tokenizer beside tiktoken, tokenizers and rustbpe, which it installs"
+	@echo "make gpu-check        check every operation on this machine's GPU, with CuPy"
 	@echo "ARGS='...' is handed to the program: make train ARGS='--steps 500'"
 
 train: .venv/plots
@@ -32,11 +33,14 @@ check: .venv/dev
 mutants: .venv/test
 	$(BIN)/minillm check --mutants $(ARGS)
 
-parity: .venv/torch
-	$(BIN)/python -m pytest -q tests/parity tests/minillm/optim $(ARGS)
+parity: .venv/torch .venv/peers
+	$(BIN)/python -m pytest -q tests/parity tests/minillm/optim tests/minillm/tokenizer $(ARGS)
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-tokenizer: .venv/peers
+	$(BIN)/python -m benchmarks.tokenizer $(ARGS)
 
 gpu-check: .venv/test .venv/gpu
 	$(BIN)/python -m benchmarks.gpu_check $(ARGS)
@@ -56,4 +60,8 @@ clean:
 
 .venv/torch: .venv/test
 	$(PIP) torch==2.13.0
+	@touch $@
+
+.venv/peers: .venv/test
+	$(PIP) tiktoken==0.14.0 tokenizers==0.23.3 rustbpe==0.1.0
 	@touch $@
