@@ -25,13 +25,12 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.tokenizer import alone, fuzz, learning, peers, report
 from benchmarks.tokenizer.encoding import Contest
-from benchmarks.tokenizer.texts import DATA, SHAKESPEARE, read, stdlib_files, texts
+from benchmarks.tokenizer.texts import DATA, LONGEST, SHAKESPEARE, read, stdlib_files, texts
 from benchmarks.tokenizer.turns import Disagreement
 from minillm.tokenizer import BPETokenizer
 
 RESULT = Path(__file__).parents[1] / "results" / "tokenizer.json"
 LEAST_SECONDS = 0.05  # of calls in a round, so that the clock and small interruptions do not matter
-LONGEST = "stdlib .py"  # the text for two threads
 LEARNED_FROM = (LONGEST, "tinyshakespeare")
 
 

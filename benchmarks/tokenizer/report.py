@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.tokenizer import learning
-from benchmarks.tokenizer.encoding import DOCUMENTS, HUGGING_FACE, NEW, NUMPY, ONE_TEXT, ORDINARY, WARM
+from benchmarks.tokenizer.encoding import DOCUMENTS, HUGGING_FACE, NEW, NUMPY, ORDINARY, REFERENCE, WARM
+from benchmarks.tokenizer.texts import LONGEST
 
 Report = dict[str, Any]
+LEARNED = ((LONGEST, "32000"), ("tinyshakespeare", "4096"))  # what the README shows of training
 
 
 def lines(report: Report) -> list[str]:
@@ -30,43 +32,44 @@ def lines(report: Report) -> list[str]:
 
 
 def readme(report: Report) -> list[str]:
-    """The short table: encode and train beside the best of each peer."""
+    """The short tables: every text, the largest vocabulary, and what is slower than a peer."""
     encode = report["encode"]
-    rows = [
-        _row("encode, MB/s, one thread", encode),
-        "|" + "---|" * (len(encode) + 1),
-        *(
-            _row(who, [_number(row[who]["MB/s"]) for row in encode.values()])
-            for who in (WARM, NEW, NUMPY, ORDINARY, HUGGING_FACE)
-            if all(who in row for row in encode.values())
-        ),
-    ]
+    contestants = [who for who in (WARM, NEW, REFERENCE, NUMPY, ORDINARY, HUGGING_FACE) if who in encode[LONGEST]]
+    rows = [_row("encode, MB/s, one thread", encode), "|" + "---|" * (len(encode) + 1)]
+    rows += [_row(who, [_number(row[who]["MB/s"]) for row in encode.values()]) for who in contestants]
     for who in (WARM, NEW):
         rows.append(_row(f"{who} / {NUMPY}", [_times(row[who].get(f"/ {NUMPY}")) for row in encode.values()]))
     rows += ["", _row("", ["minillm", "tiktoken", "HF tokenizers", "rustbpe"]), "|---|---|---|---|---|"]
-    for text, sizes in report["train"].items():
-        for vocab_size, row in sizes.items():
-            figures = [_seconds(row.get(who)) for who in (learning.API, "", learning.HUGGING_FACE, learning.RUSTBPE)]
-            rows.append(_row(f"{int(vocab_size):,} tokens learned from {text}, seconds", figures))
-    for text, row in report["encode_two_threads"].items():
-        best = max((row[who]["MB/s"] for who in (ORDINARY, NUMPY) if who in row), default=None)
-        ours = f"{_number(row[DOCUMENTS]['MB/s'])}; as one text {_number(row[ONE_TEXT]['MB/s'])}"
-        rows.append(_row(f"encode {text} in documents, two threads, MB/s", [ours, _number(best), "", ""]))
-    for length, row in report["short"].items():
-        theirs = _number(row[ORDINARY]["us"] if ORDINARY in row else None)
-        rows.append(_row(f"encode {length} characters, microseconds", [_number(row[WARM]["us"]), theirs, "", ""]))
-    for what, row in report["without_cuts"].items():
-        theirs = "fails" if "fails" in row.get(ORDINARY, {}) else _seconds(row.get(ORDINARY))
-        rows.append(_row(f"1,000,000 x {what}, seconds", [_seconds(row[WARM]), theirs, "", ""]))
-    if "starts" in report:
-        for job, peer in (("encode", report["starts"].get("tiktoken", {}).get("cached_s")), ("train", None)):
-            ours = f"{report['starts'][job]['cached_s']:.1f}; compiling {report['starts'][job]['cold_s']:.1f}"
-            rows.append(_row(f"start of a process that can {job}, seconds", [ours, _number(peer), "", ""]))
-    if "memory" in report:
-        rows.append(
-            _row("32,000 tokens learned from files, peak MB", [f"{report['memory']['peak_MB']:.0f}", *[""] * 3])
-        )
-    return rows
+    return rows + [_row(head, [*cells, *[""] * (4 - len(cells))]) for head, *cells in _beside_peers(report)]
+
+
+def _beside_peers(report: Report) -> Iterator[list[str]]:
+    """What is measured, and the figures of ours, tiktoken, Hugging Face and rustbpe, as far as they have one."""
+    for text, vocab_size in LEARNED:
+        if row := report["train"].get(text, {}).get(vocab_size):
+            theirs = [_times_of(row.get(who)) for who in (learning.HUGGING_FACE, learning.RUSTBPE)]
+            ours = _number(row[learning.API]["seconds"])
+            yield [f"learn {int(vocab_size):,} tokens from {text}, seconds", ours, "", *theirs]
+    two = report["encode_two_threads"][LONGEST]
+    best = max((two[who]["MB/s"] for who in (ORDINARY, NUMPY) if who in two), default=None)
+    yield [f"encode {LONGEST} in documents, two threads, MB/s", _number(two[DOCUMENTS]["MB/s"]), _number(best)]
+    short, runs = report["short"], report["without_cuts"].values()
+    us = [" / ".join(_number(row.get(who, {}).get("us")) for row in short.values()) for who in (WARM, ORDINARY)]
+    yield [f"encode {' / '.join(short)} characters, microseconds", *us]
+    slowest = [
+        _number(max((run[who].get("seconds", 0) for run in runs if who in run), default=None)) for who in (WARM, NUMPY)
+    ]
+    fails = ", ".join(name for name, run in report["without_cuts"].items() if "fails" in run.get(NUMPY, {}))
+    slowest[1] += f" ({fails}: fails)" if fails else ""
+    yield [f"1,000,000 characters without a cut, slowest of {len(runs)} kinds, seconds", *slowest]
+    starts = report["starts"]
+    ours = f"{_number(starts['encode']['cached_s'])}; the first ever {_number(starts['encode']['cold_s'])}"
+    yield [
+        "start, read the vocabulary, encode a line, end; seconds",
+        ours,
+        _number(starts.get("tiktoken", {}).get("cached_s")),
+    ]
+    yield ["peak memory of learning 32,000 tokens from files, MB", _number(report["memory"]["peak_MB"])]
 
 
 def _speeds(head: str, by_text: Report) -> list[str]:
@@ -102,5 +105,6 @@ def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{_number(ratio)}x"
 
 
-def _seconds(row: dict[str, Any] | None) -> str:
-    return _number(row["seconds"]) if row else ""
+def _times_of(row: dict[str, Any] | None) -> str:
+    """Seconds of a trainer, and how many times ours that is."""
+    return f"{_number(row['seconds'])} ({_times(row[f'/ {learning.API}'])})" if row else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+LONGEST = "stdlib .py"  # the text for two threads
 SHAKESPEARE = DATA / "tinyshakespeare.txt"
 TRANSLATIONS = Path("/usr/share/locale")
 
@@ -67,7 +68,7 @@ def texts(*, quick: bool) -> dict[str, Text]:
     files = stdlib_files(quick=quick)
     size = 20_000 if quick else 4_000_000
     found = {
-        "stdlib .py": Text("sources of Python's standard library", lambda: "\n".join(map(read, files))),
+        LONGEST: Text("sources of Python's standard library", lambda: "\n".join(map(read, files))),
         "pydoc topics": Text("Python's reference in English", lambda: "\n".join(topics.values())[:size]),
     }
     if SHAKESPEARE.exists():
