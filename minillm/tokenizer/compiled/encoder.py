@@ -18,7 +18,7 @@ from minillm.tokenizer.split import Split, split_gpt2
 from minillm.tokenizer.vocabulary import Vocabulary
 
 WORDS_AT_A_TIME = 1 << 14  # of those that a kernel did not cut
-LEAST_SLOT_BITS = 16  # a memory of 2 MB
+LEAST_SLOT_BITS = 18  # a memory of 8 MB: the words of 30 MB of code find room (a third faster than with half of it)
 MOST_ROOM = 64 * CHUNK  # bytes of buffers that are kept for the next text
 
 Ids = NDArray[np.int32]
