@@ -183,6 +183,7 @@ def test_ctrl_c_keeps_the_files_that_are_done(folder: Path, tmp_path: Path, cli:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "AUTOGRAD_JIT": "0"},  # slow enough to be stopped
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background inherit one ignored
     )
     while not list(out.glob("parts/*.npy")):
         assert process.poll() is None
