@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--resume and --overwrite were both given: give the one that you mean")
     out = args.out or Path("runs") / (args.preset or DEFAULT_PRESET)
     checkpoint = newest_checkpoint(out) if args.resume else None
-    backend = args.backend or (checkpoint.manifest["backend"] if checkpoint else choose_backend(None))
+    # runs that do not say what computed them are older than the other backends' being a default
+    backend = args.backend or (checkpoint.manifest.get("backend", "numpy") if checkpoint else choose_backend(None))
     with use_backend(backend), limit_threads(args.threads) as limit:
         print(f"backend {backend}, {limit.n} threads")
         computed_by = {"backend": backend, "threads": limit.n}
@@ -176,7 +177,8 @@ def _resume(args: argparse.Namespace, out: Path, checkpoint: Checkpoint, compute
     config, train_config = GPTConfig.from_dict(manifest["config"]), TrainConfig(**manifest["train_config"])
     tokenizer = from_dict(manifest["tokenizer"])
     tokens = open_data(out, tokenizer, manifest.get("token_folder"), train_config.val_fraction)
-    changed = [f"{key} was {manifest[key]} and is {now}" for key, now in computed_by.items() if manifest[key] != now]
+    before = {**computed_by, "backend": "numpy", **manifest}
+    changed = [f"{key} was {before[key]} and is {now}" for key, now in computed_by.items() if before[key] != now]
     if changed:
         print(f"minillm: the last bits may differ from a run without a stop: {'; '.join(changed)}", file=sys.stderr)
     extra = {**{name: manifest.get(name) for name in KEPT_FIELDS}, **computed_by}

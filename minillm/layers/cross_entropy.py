@@ -121,7 +121,7 @@ def cross_entropy_backward_numba(dloss: Array, probs: Array, targets: Array, sha
 
 
 @jit(inline=True)
-def softmax_nll_row(x, target):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+def _softmax_nll_row(x, target):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """x = softmax(x), (V,); returns -ln of the target's."""
     logit = x[target]
     shift, log_total = softmax_row(x)
@@ -129,7 +129,7 @@ def softmax_nll_row(x, target):  # type: ignore[no-untyped-def]  # compiled for 
 
 
 @jit(inline=True)
-def scaled_row(x, scale, y):  # type: ignore[no-untyped-def]  # compiled for what it is handed
+def _scaled_row(x, scale, y):  # type: ignore[no-untyped-def]  # compiled for what it is handed
     """y = scale * x."""
     for j in range(x.shape[0]):
         y[j] = scale * x[j]
@@ -140,7 +140,7 @@ def _softmax_nll(x: Out2, targets: Ids1, nll: Out1, n_threads: Int) -> None:
     for t in prange(n_threads):
         first, last = share(t, n_threads, x.shape[0])
         for i in range(first, last):
-            nll[i] = softmax_nll_row(x[i], targets[i])
+            nll[i] = _softmax_nll_row(x[i], targets[i])
 
 
 @jit(parallel=True)
@@ -148,5 +148,5 @@ def _dlogits(probs: In2, targets: Ids1, scale: In1, dlogits: Out2, n_threads: In
     for t in prange(n_threads):
         first, last = share(t, n_threads, probs.shape[0])
         for i in range(first, last):
-            scaled_row(probs[i], scale[i], dlogits[i])
+            _scaled_row(probs[i], scale[i], dlogits[i])
             dlogits[i, targets[i]] -= scale[i]

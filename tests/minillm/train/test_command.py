@@ -137,6 +137,21 @@ def test_resuming_computes_as_the_run_did_or_says_that_bits_may_differ(
     assert expected in capsys.readouterr().err
 
 
+def test_a_run_that_does_not_say_what_computed_it_goes_on_with_numpy(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "run"), "--threads", "1"]
+    assert main(["train", *SMALL, "--data", text, "--backend", "numpy", *out]) == 0
+    for path in (tmp_path / "run").glob("checkpoints/*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        path.write_text(json.dumps({key: manifest[key] for key in manifest if key not in ("backend", "threads")}))
+    capsys.readouterr()
+    assert main(["train", *out, "--resume"]) == 0
+    shown = capsys.readouterr()
+    assert "backend numpy, 1 threads" in shown.out
+    assert "last bits" not in shown.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
