@@ -1,12 +1,13 @@
 """A small reverse-mode engine: every operation is a forward function and a hand-written backward beside it."""
 
-from autograd import operators, ops
+from autograd import debug, operators, ops
 from autograd.backends import BackendError, use_backend
 from autograd.checkpoint import checkpoint
 from autograd.modes import compose, enable_grad, no_grad, observe, use_stream
 from autograd.op import Op
 from autograd.random import Stream
-from autograd.tensor import AutogradError, GradientError, GraphFreedError, Node, Tensor
+from autograd.tape import AutogradError, GradientError, GraphFreedError, Node
+from autograd.tensor import Tensor
 
 DISTRIBUTION = "minillm"  # minillm looks for this, since another package on PyPI is called autograd too
 
@@ -21,6 +22,7 @@ __all__ = [
     "Tensor",
     "checkpoint",
     "compose",
+    "debug",
     "enable_grad",
     "no_grad",
     "observe",

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from autograd import modes
 from autograd.backends import Array
 from autograd.random import current_stream
-from autograd.tensor import Node, Tensor
+from autograd.tape import Node
+from autograd.tensor import Tensor
 
 
 def checkpoint(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

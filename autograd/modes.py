@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autograd.debug.breakpoints import break_on
     from autograd.random import Stream
 
 recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -18,6 +19,7 @@ backend_name: ContextVar[str] = ContextVar("backend_name", default="numpy")
 random_stream: ContextVar[Stream | None] = ContextVar("random_stream", default=None)
 observer: ContextVar[Callable[..., None] | None] = ContextVar("observer", default=None)
 composed: ContextVar[bool] = ContextVar("composed", default=False)
+breakpoints: ContextVar[tuple[break_on, ...]] = ContextVar("breakpoints", default=())
 
 
 @contextmanager
@@ -54,7 +56,8 @@ def use_stream(stream: Stream) -> Iterator[None]:
 def observe(callback: Callable[..., None]) -> Iterator[None]:
     """Call `callback(op, inputs, attributes, y)` after each op's forward.
 
-    `op` is the Op, `inputs` its positional arguments, `attributes` its keyword arguments, `y` its array.
+    `op` is the Op, `inputs` its positional arguments, `attributes` its keyword arguments, `y` the Tensor it returns,
+    with its node if one is recorded.
     """
     with _set(observer, callback):
         yield

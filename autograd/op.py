@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from autograd import backends, modes, saved
 from autograd.kernel import Function, Kernel
-from autograd.tensor import AutogradError, Node, Tensor
+from autograd.tape import AutogradError, Node
+from autograd.tensor import Tensor
 
 Composition = Callable[..., Tensor]
 
@@ -78,18 +79,20 @@ class Op:
                 f"{self.name}_forward did not return y and a tuple of what the backward needs: `return y, (x, weight)`"
             )
         y, values = result
+        parents: tuple[Node | Tensor | None, ...] = ()
+        if modes.recording.get():
+            parents = tuple(x.node or x if isinstance(x, Tensor) and x.requires_grad else None for x in inputs)
+        if any(parent is not None for parent in parents):
+            # writing to a saved array through another array object must raise too: through an input, or through y
+            kept = set(map(id, values))
+            aliases = tuple(a for a in (y, *arrays) if id(a) in kept or saved.shares_memory(a, values))
+            output = Tensor(y, True, Node(self, self.backward.on(backend), values, parents, y, aliases))
+        else:
+            output = Tensor(y)
         callback = modes.observer.get()
         if callback is not None:
-            callback(self, inputs, attributes, y)
-        if not modes.recording.get():
-            return Tensor(y)
-        parents = tuple(x.node or x if isinstance(x, Tensor) and x.requires_grad else None for x in inputs)
-        if not any(parent is not None for parent in parents):
-            return Tensor(y)
-        # writing to a saved array through another array object must raise too: through an input, or through y
-        kept = set(map(id, values))
-        aliases = tuple(a for a in (y, *arrays) if id(a) in kept or saved.shares_memory(a, values))
-        return Tensor(y, True, Node(self, self.backward.on(backend), values, parents, y, aliases))
+            callback(self, inputs, attributes, output)
+        return output
 
 
 def _operand(x: Any) -> Any:

@@ -71,3 +71,8 @@ def shares_memory(array: object, others: Iterable[object]) -> bool:
     return isinstance(array, np.ndarray) and any(
         isinstance(other, np.ndarray) and np.may_share_memory(array, other) for other in others
     )
+
+
+def arrays_bytes(values: Iterable[object]) -> list[int]:
+    """Bytes of each array among `values`."""
+    return [value.nbytes for value in values if hasattr(value, "nbytes")]

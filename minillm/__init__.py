@@ -8,9 +8,12 @@ if getattr(autograd, "DISTRIBUTION", None) != "minillm":
         "(HIPS/autograd is the one on PyPI): uninstall that, or install minillm in an environment without it"
     )
 
+from autograd import origin
 from minillm.config import GPTConfig
 from minillm.errors import UserError
 from minillm.model import GPT
+
+origin.add_library(__path__[0])
 
 __all__ = ["GPT", "GPTConfig", "UserError"]
 __version__ = "0.1.0"

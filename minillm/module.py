@@ -63,14 +63,26 @@ class Parameter(Tensor):
         return super().__getattribute__(name)
 
     def gradient_place(self) -> tuple[Array, int]:
-        try:
-            super().__getattribute__("grad")  # past __getattr__
-        except AttributeError:
-            assert self.flat is not None
+        if self.gradient_set() is None and self.flat is not None:
             grad = self.flat.grad_view(self)
             super().__setattr__("grad", grad)
             return grad, 0
         return super().gradient_place()
+
+    def gradient_set(self) -> Array | None:
+        try:
+            grad: Array | None = super().__getattribute__("grad")  # past __getattr__
+        except AttributeError:
+            return None
+        return grad
+
+    def set_gradient(self, grad: Array | None) -> None:
+        if grad is None and self.flat is not None:
+            if self.gradient_set() is not None:
+                self.grad = None  # zeros, for whoever holds a view of it
+            self.flat.unset(self)
+        else:
+            self.grad = grad
 
     def write_zero_grad(self) -> None:
         """Write the zeros of a gradient that is not set."""
@@ -127,12 +139,16 @@ class FlatParameters:
         """To the gradients: each view of them holds one."""
         return sys.getrefcount(self._grad)
 
+    def unset(self, p: Parameter) -> None:
+        """Make p's gradient zero; it is written when somebody asks for it."""
+        self._all_set = False
+        with suppress(AttributeError):  # it is not set
+            del p.grad
+
     def zero_grads(self, parameters: list[Parameter]) -> None:
         """Set gradients to zero: where nobody holds a view of them, without touching memory."""
-        self._all_set = False
         for p in parameters:
-            with suppress(AttributeError):  # it is not set
-                del p.grad
+            self.unset(p)
         if self._grad is not None and self._n_references() > self._unshared:
             for p in parameters:
                 p.write_zero_grad()
@@ -151,9 +167,13 @@ def zero_grads(parameters: Iterable[Parameter]) -> None:
 
 
 class Module:
-    """A layer, or a layer of layers. A subclass sets Parameters and Modules as attributes and defines `__call__`."""
+    """A layer, or a layer of layers. A subclass sets Parameters and Modules as attributes and defines `__call__`.
+
+    `path` is where it stands in the model, for people: `name_parts` sets it.
+    """
 
     training = True
+    path: str | None = None
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(path, module) of this module and all below it; the path of the outermost is ""."""
@@ -178,8 +198,16 @@ class Module:
         for _, parameter in self.named_parameters():
             yield parameter
 
+    def name_parts(self) -> None:
+        """Tell every layer below its path, and every parameter its name."""
+        for path, module in self.named_modules():
+            module.path = path
+        for path, parameter in self.named_parameters():
+            parameter.name = path
+
     def flatten(self) -> FlatParameters:
         """Move all parameters into one flat buffer on the active backend, and their gradients into another."""
+        self.name_parts()
         parameters = list(self.parameters())
         for p in parameters:
             p.data = backends.active().to_device(p.data)

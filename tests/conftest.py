@@ -17,8 +17,8 @@ register_profiles()
 
 @pytest.fixture(autouse=True)
 def modes_do_not_leak() -> Iterator[None]:
-    """Fail a test that leaves recording, the backend, the observer or compositions other than it found them."""
-    watched = (modes.recording, modes.backend_name, modes.observer, modes.composed)
+    """Fail a test that leaves a mode other than it found it."""
+    watched = (modes.recording, modes.backend_name, modes.observer, modes.composed, modes.breakpoints)
     before = [mode.get() for mode in watched]
     yield
     assert [mode.get() for mode in watched] == before

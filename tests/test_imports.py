@@ -17,13 +17,15 @@ ROOT = Path(__file__).parents[1]
 AUTOGRAD = [
     ["modes"],
     ["backends"],
-    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas"],
+    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas", "origin", "names"],
     ["compiler"],
+    ["tape"],
     ["tensor"],
     ["op"],
     ["ops"],
     ["operators", "checkpoint"],
     ["gradcheck"],
+    ["debug"],
 ]
 MINILLM = [
     ["errors"],
@@ -37,7 +39,7 @@ MINILLM = [
     ["check"],
     ["cli"],
 ]
-EXEMPT = {("modes", "random")}  # under TYPE_CHECKING, for an annotation
+EXEMPT = {("modes", "random"), ("modes", "debug"), ("tensor", "debug")}  # under TYPE_CHECKING, for annotations
 
 
 def imports(path: Path) -> Iterator[str]:

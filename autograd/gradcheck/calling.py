@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from autograd.gradcheck.errors import GradcheckError
-from autograd.tensor import AutogradError, Tensor
+from autograd.tape import AutogradError
+from autograd.tensor import Tensor
 
 FORWARD = "a forward takes the inputs and attributes that gradcheck is given"
 BACKWARD = "a backward takes dy, and then what the forward saved, in that order"

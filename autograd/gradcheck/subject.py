@@ -5,7 +5,6 @@ A pair of plain functions needs nothing else of the engine; a function of Tensor
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from autograd.gradcheck.calling import BACKWARD, FORWARD, call, describe, told
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness
 from autograd.gradcheck.tolerance import EPS
+from autograd.names import named
 from autograd.op import Op
 from autograd.tensor import Tensor
 
@@ -232,18 +232,7 @@ def named_inputs(function: Callable[..., Any], inputs: Sequence[Any]) -> dict[st
     """The inputs under the names that the function's signature gives them; Tensors as their arrays."""
     if isinstance(inputs, Tensor) or hasattr(inputs, "dtype"):
         raise GradcheckError(f"inputs is {describe(inputs)}, not a list of inputs: put it in one, [x]")
-    names: list[str] = []
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        parameters = ()  # type: ignore[assignment]  # only iterated over
-    for p in parameters:
-        if p.kind is p.VAR_POSITIONAL:
-            names += [f"{p.name}[{i}]" for i in range(len(inputs) - len(names))]
-        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-            names.append(p.name)
-    names = names[: len(inputs)] + [f"input {i}" for i in range(len(names), len(inputs))]
-    return {name: x.data if isinstance(x, Tensor) else x for name, x in zip(names, inputs, strict=True)}
+    return {name: x.data if isinstance(x, Tensor) else x for name, x in named(function, inputs).items()}
 
 
 def differentiable(values: Values, constants: Sequence[str]) -> list[str]:

@@ -25,7 +25,8 @@ from autograd.gradcheck.subject import (
     named_inputs,
 )
 from autograd.op import Op
-from autograd.tensor import Node, Tensor, tape
+from autograd.tape import Node, tape
+from autograd.tensor import Tensor
 
 
 @dataclass(frozen=True)

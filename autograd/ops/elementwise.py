@@ -27,7 +27,7 @@ from autograd.backends.numba import threads
 from autograd.jit import In1, Int, Out1, jit, prange, share
 from autograd.op import Op
 from autograd.ops.broadcast import repeated_axes, shape_of, unbroadcast
-from autograd.tensor import gradient_sum
+from autograd.tape import gradient_sum
 
 Saved = tuple[Any, ...]
 

@@ -13,7 +13,8 @@ from autograd.backends import numpy as numpy_backend
 from autograd.checkpoint import checkpoint
 from autograd.gradcheck.mutants import Mutant, mutants_of
 from autograd.ops import broadcast, reduce
-from autograd.tensor import Tensor, accumulate, add_gradients, tape
+from autograd.tape import accumulate, add_gradients, tape
+from autograd.tensor import Tensor
 from minillm.layers import activations, attention, cross_entropy, dropout, layernorm
 from minillm.train.loop import accumulate_gradients
 

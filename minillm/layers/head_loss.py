@@ -18,7 +18,7 @@ from autograd.backends import Array
 from autograd.backends.numba import threads
 from autograd.jit import Ids1, In1, In2, Int, Out1, Out2, Out3, gemm, jit, prange, share
 from autograd.jit_math import exp, largest
-from autograd.tensor import gradient_out
+from autograd.tape import gradient_out
 from minillm.layers.cross_entropy import (
     IGNORE_INDEX,
     cross_entropy,

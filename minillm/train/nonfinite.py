@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from autograd import Op, Stream, no_grad, observe, use_stream
-from autograd.backends import Array
+from autograd import Op, Stream, Tensor, no_grad, observe, use_stream
 from minillm.data.loader import Batch
 from minillm.errors import UserError
 from minillm.files import replacing
@@ -46,8 +45,8 @@ def find_origin(model: GPT, batches: Sequence[Batch], stream: Stream) -> str:
     """The first layer, in order of execution, whose output is not finite; failing that, gradients that are not."""
     paths = {id(module): path for path, module in model.named_modules()}
 
-    def check(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Array) -> None:
-        if not np.isfinite(y).all():
+    def check(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Tensor) -> None:
+        if not np.isfinite(y.data).all():
             raise _Found(f"the output of {_calling_layer(paths)} ({op.name})")
 
     try:

@@ -19,7 +19,7 @@ from transposed_dk import transposed_dk
 import autograd.ops
 from autograd import Op, Stream, Tensor, checkpoint, compose, no_grad, observe, use_stream
 from autograd.gradcheck.arrays import is_float
-from autograd.tensor import tape
+from autograd.tape import tape
 from minillm import GPT, GPTConfig
 
 TOLERANCE = 1e-11  # of the largest element: about the rounding of a few hundred operations in float64

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autograd import Tensor
-from autograd.tensor import tape
+from autograd.tape import tape
 from minillm import GPT, GPTConfig
 from minillm.cli.main import main
 from minillm.config import PRESETS

@@ -13,7 +13,7 @@ from rounding import assert_same
 from autograd import Stream, Tensor, compose, observe, use_backend, use_stream
 from autograd.backends import Array
 from autograd.backends import numba as numba_backend
-from autograd.tensor import tape
+from autograd.tape import tape
 from minillm.config import GPTConfig
 from minillm.layers import attention_half as module
 from minillm.layers.attention_half import attention_half

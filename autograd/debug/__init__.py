@@ -1,0 +1,18 @@
+"""Step through backward, stop where something happens, look at everything by name."""
+
+from typing import Any
+
+from autograd.debug.breakpoints import break_on
+from autograd.debug.errors import DebugError
+from autograd.debug.steps import Flow, Step, Steps
+from autograd.tensor import Tensor
+
+
+def backward_steps(self: Tensor, dy: Any = None, *, retain_graph: bool = False) -> Steps:
+    """What `backward` does, one node at a time. Arguments and errors are those of `backward`."""
+    return Steps(self, dy, retain_graph=retain_graph)
+
+
+Tensor.backward_steps = backward_steps  # type: ignore[method-assign]  # declared there for whoever reads Tensor
+
+__all__ = ["DebugError", "Flow", "Step", "Steps", "break_on"]

@@ -1,0 +1,237 @@
+"""The tape: what backward goes along, and where each gradient goes on to.
+
+`Tensor.backward` and `backward_steps` hold the loop; a BackwardPass does what comes before and after each
+hand-written gradient.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import numpy as np
+
+from autograd import backends, origin, saved, workspace
+from autograd.backends import Array
+from autograd.kernel import Kernel
+
+_sequence = itertools.count()
+
+
+def add_gradients(a: Array, b: Array) -> Array:
+    """Two gradients of one tensor, of its shape."""
+    return a + b
+
+
+gradient_sum = Kernel(add_gradients)
+
+
+class AutogradError(RuntimeError):
+    """A wrong use of the tape; the message says which and what to do."""
+
+
+class GraphFreedError(AutogradError):
+    """`backward()` reached a node that an earlier `backward()` has already freed."""
+
+
+class GradientError(AutogradError):
+    """A hand-written backward returned the wrong number of gradients, or one of the wrong shape."""
+
+
+class Leaf(Protocol):
+    """What the tape asks of a Tensor."""
+
+    data: Array
+    grad: Array | None
+
+    node: Node | None
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def gradient_place(self) -> tuple[Array, int]: ...
+    def gradient_set(self) -> Array | None: ...
+    def set_gradient(self, grad: Array | None) -> None: ...
+
+
+class Node:
+    """One executed op: which hand-written gradient to call, with what, and where its results go.
+
+    `parents[i]` is where the gradient of input i goes on to: the Node that made that input, the leaf Tensor
+    itself, or None where no gradient is wanted. `seq` numbers nodes in order of execution, `origin` says where the op
+    was called.
+    """
+
+    __slots__ = ("__weakref__", "_held", "backward", "dtype", "op", "origin", "parents", "saved", "seq", "shape")
+
+    def __init__(
+        self,
+        op: Any,
+        backward: Callable[..., Any],
+        saved_values: tuple[Any, ...],
+        parents: tuple[Node | Leaf | None, ...],
+        y: Array,
+        protected: tuple[object, ...] = (),
+    ) -> None:
+        self._held = saved.protect((*saved_values, *protected))
+        self.op, self.backward, self.parents = op, backward, parents
+        self.saved: tuple[Any, ...] | None = saved_values
+        self.shape, self.dtype = y.shape, y.dtype  # of the op's output, so of the gradient that comes in
+        self.seq = next(_sequence)
+        self.origin = origin.here()
+
+    @property
+    def layer(self) -> str | None:
+        """Path of the layer that called the op, such as "blocks.0.attn"; None where it was in none."""
+        return self.origin.layer_path
+
+    def free(self) -> None:
+        """Let go of the saved arrays and of the older part of the graph."""
+        self.saved, self.parents = None, ()
+        held, self._held = self._held, []
+        saved.release(held)
+
+    def __del__(self) -> None:
+        saved.release(self._held)
+
+    def __repr__(self) -> str:
+        """Op, number, layer, shape in and out, bytes saved, the user's line."""
+        layer = f" in {self.layer}" if self.layer else ""
+        inputs = ", ".join("-" if parent is None else str(parent.shape) for parent in self.parents)
+        if self.saved is None:
+            kept = "freed"
+        else:
+            kept = f"{inputs} -> {self.shape} {self.dtype}, saved {sum(saved.arrays_bytes(self.saved)):,} bytes"
+        return f"<{self.op} #{self.seq}{layer}: {kept}, {self.origin}>"
+
+
+class BackwardPass:
+    """What is under way while backward goes along the tape of one tensor.
+
+    Attributes:
+        nodes: the tape, in backward's order.
+        grads: the gradient that has come in for each node that has not run.
+    """
+
+    def __init__(self, output: Leaf, dy: Array, *, retain_graph: bool) -> None:
+        """
+        Raises:
+            GraphFreedError: an earlier backward has freed a part of the graph.
+        """
+        self.nodes = tape(output)
+        for node in self.nodes:  # before any gradient is touched
+            if node.saved is None:
+                raise GraphFreedError(
+                    f"{node!r} was freed by an earlier backward(): run the forward pass again, "
+                    "or call the earlier one with retain_graph=True"
+                )
+        self.grads = {self.nodes[0]: dy}
+        self.retain_graph = retain_graph
+        self.written: list[Array] = []  # gradients of leaves that `gradient_out` handed to the node that runs
+        self.node: Node | None = None
+
+    def __enter__(self) -> BackwardPass:
+        self._token = running.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        running.reset(self._token)
+
+    def start(self, node: Node) -> Array:
+        """The gradient that has come in for `node`, whose backward runs next."""
+        self.node, self.written = node, []
+        return self.grads.pop(node)
+
+    def place(self, leaf: Leaf) -> tuple[Array, int]:
+        """Where the node that runs may write the gradient of a leaf."""
+        return _place(leaf)
+
+    def deliver(self, dxs: Sequence[Array | None]) -> None:
+        """Hand what the node's backward returned on to leaves and to the nodes that made its inputs.
+
+        Raises:
+            GradientError: these are not the gradients of its inputs.
+        """
+        node = self.node
+        assert node is not None
+        n = len(node.parents)
+        if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
+            raise GradientError(
+                f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
+                "return one per input array, in the order of the forward's arguments, None for integers"
+            )
+        for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
+            if parent is None or dx is None or any(dx is grad for grad in self.written):
+                continue
+            if dx.shape != parent.shape:
+                raise GradientError(
+                    f"{node.op}_backward returned a gradient of shape {dx.shape} for input {i} of shape "
+                    f"{parent.shape}: a gradient has its input's shape"
+                )
+            dx = dx.astype(parent.dtype, copy=False)
+            if isinstance(parent, Node):
+                first = self.grads.get(parent)
+                self.grads[parent] = dx if first is None else gradient_sum.on(backends.name_of(dx))(first, dx)
+            else:
+                accumulate(parent, dx)
+        if not self.retain_graph:
+            node.free()
+
+
+running: ContextVar[BackwardPass | None] = ContextVar("running", default=None)
+# called with each leaf before its gradient changes: whoever steps back has to know what it was
+journal: ContextVar[Callable[[Leaf], None] | None] = ContextVar("journal", default=None)
+
+
+def _place(leaf: Leaf) -> tuple[Array, int]:
+    """`.grad` of a leaf, to be written to, and beta: 1 if it holds a gradient to add to, 0 to overwrite all of it."""
+    note = journal.get()
+    if note is not None:
+        note(leaf)
+    return leaf.gradient_place()
+
+
+def accumulate(leaf: Leaf, dx: Array) -> None:
+    """Add `dx` to the gradient of a leaf."""
+    grad, beta = _place(leaf)
+    if beta:
+        grad += dx
+    else:
+        grad[...] = dx  # a copy: dx may be a view, or shared with another leaf
+
+
+def gradient_out(x: Array) -> tuple[Array, int]:
+    """Where a fast backward may write the gradient of its saved input `x`: an array dx and BLAS's beta.
+
+        dx = beta * dx + gradient
+
+    Called from `Tensor.backward` it is `.grad` of the leaf that x belongs to: a large gradient is then written once,
+    and nothing is left to add. beta is 1 where the leaf has a gradient already. Otherwise dx is an array of any values,
+    and beta 0. The backward writes all of dx, and returns it as it would return any other array.
+    """
+    run = running.get()
+    if run is not None and run.node is not None and sum(value is x for value in run.node.saved or ()) == 1:
+        for leaf in run.node.parents:  # x is not two inputs at once
+            if not isinstance(leaf, Node | None) and leaf.data is x:
+                dx, beta = run.place(leaf)
+                if dx.dtype == x.dtype and dx.flags.carray:  # a user may have set one of another kind
+                    run.written.append(dx)
+                    return dx, beta
+    return workspace.empty(x.shape), 0
+
+
+def tape(output: Leaf) -> list[Node]:
+    """The nodes that `output` was computed by, newest first: backward's order, since inputs are always older."""
+    if output.node is None:
+        return []
+    seen, stack = {output.node}, [output.node]
+    while stack:
+        for parent in stack.pop().parents:
+            if isinstance(parent, Node) and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=operator.attrgetter("seq"), reverse=True)
