@@ -231,6 +231,11 @@ class Steps:
         """All nodes, in backward's order."""
         return self._run.nodes
 
+    @property
+    def place(self) -> int:
+        """In the tape: of the node it stopped at; between two stops of the one that runs next, its length at the end."""
+        return self._next - (self.step is not None)
+
     def __iter__(self) -> Iterator[Step]:
         return self
 
