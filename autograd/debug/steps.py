@@ -233,7 +233,7 @@ class Steps:
 
     @property
     def place(self) -> int:
-        """In the tape: of the node it stopped at; between two stops of the one that runs next, its length at the end."""
+        """In the tape: of the node it stopped at; between stops, of the one that runs next; its length at the end."""
         return self._next - (self.step is not None)
 
     def __iter__(self) -> Iterator[Step]:
