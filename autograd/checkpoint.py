@@ -29,7 +29,7 @@ def checkpoint(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
 
     def checkpoint_backward(dy: Array, *arrays: Array) -> list[Array | None]:
         leaves = [Tensor(a, x.requires_grad) for a, x in zip(arrays, inputs, strict=True)]
-        with modes.enable_grad(), modes.compose(composed), modes.use_stream(copy.copy(before)):
+        with modes.enable_grad(), modes.setting(modes.composed, composed), modes.use_stream(copy.copy(before)):
             function(*leaves).backward(dy)
         return [leaf.grad for leaf in leaves]
 

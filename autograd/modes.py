@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from autograd.layer_paths import Layers
+
 if TYPE_CHECKING:
     from autograd.debug.breakpoints import break_on
     from autograd.random import Stream
@@ -18,12 +20,13 @@ recording: ContextVar[bool] = ContextVar("recording", default=True)
 backend_name: ContextVar[str] = ContextVar("backend_name", default="numpy")
 random_stream: ContextVar[Stream | None] = ContextVar("random_stream", default=None)
 observer: ContextVar[Callable[..., None] | None] = ContextVar("observer", default=None)
-composed: ContextVar[bool] = ContextVar("composed", default=False)
+composed: ContextVar[Layers | None] = ContextVar("composed", default=None)
 breakpoints: ContextVar[tuple[break_on, ...]] = ContextVar("breakpoints", default=())
 
 
 @contextmanager
-def _set(mode: ContextVar[Any], value: object) -> Iterator[None]:
+def setting(mode: ContextVar[Any], value: object) -> Iterator[None]:
+    """Set a mode inside the block."""
     token = mode.set(value)
     try:
         yield
@@ -34,21 +37,21 @@ def _set(mode: ContextVar[Any], value: object) -> Iterator[None]:
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Compute without recording, as a `with` block or as a decorator: results need no gradient."""
-    with _set(recording, False):
+    with setting(recording, False):
         yield
 
 
 @contextmanager
 def enable_grad() -> Iterator[None]:
     """Record again inside a `no_grad` block."""
-    with _set(recording, True):
+    with setting(recording, True):
         yield
 
 
 @contextmanager
 def use_stream(stream: Stream) -> Iterator[None]:
     """Draw dropout masks from `stream` inside the block."""
-    with _set(random_stream, stream):
+    with setting(random_stream, stream):
         yield
 
 
@@ -59,16 +62,26 @@ def observe(callback: Callable[..., None]) -> Iterator[None]:
     `op` is the Op, `inputs` its positional arguments, `attributes` its keyword arguments, `y` the Tensor it returns,
     with its node if one is recorded.
     """
-    with _set(observer, callback):
+    with setting(observer, callback):
         yield
 
 
 @contextmanager
-def compose(on: bool = True) -> Iterator[None]:
+def compose(on: bool = True, *, layer: str = "*") -> Iterator[None]:
     """Run ops as the composition of their primitives, where they have one, instead of as their hand-written pair.
 
     The gradients then come from the tape alone, so that they can be compared with the hand-written ones. `on=False`
     goes back to the pairs inside such a block.
+
+    Args:
+        layer: path of a layer, which stands for all below it too; with wildcards, such as "blocks.*.attn". Only the
+            ops that these layers call are composed. Inside such a block, another one counts alone.
+
+    Raises:
+        LookupError: at the block's end, if no op ran in such a layer.
     """
-    with _set(composed, on):
+    layers = Layers(layer) if on else None
+    with setting(composed, layers):
         yield
+    if layers is not None:
+        layers.check()

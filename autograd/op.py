@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from autograd import backends, modes, saved
+from autograd import backends, modes, origin, saved
 from autograd.kernel import Function, Kernel
 from autograd.tape import AutogradError, Node
 from autograd.tensor import Tensor
@@ -62,14 +62,15 @@ class Op:
         A fused op asks: where it has none, its parts run instead, and so they do for an observer and inside
         `compose()`, who are to see each of them.
         """
-        if modes.observer.get() is not None or modes.composed.get():
+        if modes.observer.get() is not None or modes.composed.get() is not None:
             return False
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         return self.forward.has_twin(backends.name_of(*arrays), *arrays)
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
         """Run the forward on the arrays of `inputs` and record a Node if one of them requires a gradient."""
-        if self.composed is not None and modes.composed.get():
+        layers = modes.composed.get()
+        if layers is not None and layers.have(origin.here().layer_path) and self.composed is not None:
             return self.composed(*map(_operand, inputs), **attributes)
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         backend = backends.name_of(*arrays)

@@ -19,6 +19,7 @@ from autograd import modes
 from autograd.backends import Array
 from autograd.debug.errors import DebugError, unknown
 from autograd.debug.steps import Step
+from autograd.layer_paths import and_those_above, within
 from autograd.op import Op
 from autograd.tape import Node
 from autograd.tensor import Tensor
@@ -88,8 +89,8 @@ class break_on:
             DebugError: the layer or parameter it waits for is not on this tape.
         """
         if self.layer is not None:
-            layers = {path for node in tape if node.layer for path in _and_those_above(node.layer)}
-            if not any(_within(path, self.layer) for path in layers):
+            layers = {path for node in tape if node.layer for path in and_those_above(node.layer)}
+            if not any(within(path, self.layer) for path in layers):
                 raise unknown("layer", self.layer, layers, " on this tape")
         if self.param is not None:
             names = [name for node in tape for name in _parameter_names(node)]
@@ -113,7 +114,7 @@ class break_on:
         node, dxs = step.node, [dx for dx in step.dxs if dx is not None]
         if self.op is not None and str(node.op) != self.op:
             return False
-        if self.layer is not None and not _within(node.layer or "", self.layer):
+        if self.layer is not None and not within(node.layer or "", self.layer):
             return False
         if self.param is not None and not any(fnmatch.fnmatchcase(n, self.param) for n in _parameter_names(node)):
             return False
@@ -153,17 +154,6 @@ class break_on:
                 f"the condition of break_on(when=...){where} raised {type(error).__name__}: {error}, at step "
                 f"{step.index} ({step.name}): mend the condition, which is handed the step"
             ) from error
-
-
-def _within(path: str, pattern: str) -> bool:
-    """Whether the pattern names this layer or one above it."""
-    return any(fnmatch.fnmatchcase(above, pattern) for above in _and_those_above(path))
-
-
-def _and_those_above(path: str) -> list[str]:
-    """a.b.c -> a, a.b, a.b.c."""
-    parts = path.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def _parameter_names(node: Node) -> list[str]:

@@ -198,6 +198,59 @@ def test_a_checkpointed_stretch_is_composed_again_in_backward_though_the_block_h
     assert used == {"subtract", "exp", "reduce_sum", "divide"}
 
 
+def ops_by_layer(model: GPT) -> dict[str, set[str]]:
+    """The ops that each layer ran in a forward pass."""
+    ids = np.random.default_rng(3).integers(0, model.config.vocab_size, (2, 6))  # (B, T)
+    _, loss = model(ids, ids)
+    assert loss is not None
+    found: dict[str, set[str]] = {}
+    for node in tape(loss):
+        found.setdefault(node.layer or "", set()).add(str(node.op))
+    return found
+
+
+def test_a_pattern_composes_the_layers_it_names_and_all_below_them_alone() -> None:
+    model = make_model()
+    handwritten = ops_by_layer(model)
+    with compose(layer="blocks.*.attn"):
+        some = ops_by_layer(model)
+    with compose():
+        every = ops_by_layer(model)
+    within = {layer for layer in handwritten if ".attn" in layer}
+    assert within == {f"blocks.{i}.attn{part}" for i in (0, 1) for part in ("", ".qkv", ".proj")}
+    for layer in handwritten:
+        assert handwritten[layer] != every[layer] or layer == "blocks.0" or layer == "blocks.1"
+        assert some[layer] == (every if layer in within else handwritten)[layer]
+
+
+def test_a_model_with_one_layer_composed_has_the_same_gradients() -> None:
+    model = make_model(dropout=0.2)
+    _, gradient = loss_and_gradient(model)
+    with compose(layer="blocks.1"):
+        _, some = loss_and_gradient(model)
+    assert not np.array_equal(some, gradient)  # it did something
+    assert_close(some, gradient)
+
+
+def test_a_layer_that_is_not_there_is_named_at_the_blocks_end() -> None:
+    model = make_model()
+    with pytest.raises(LookupError, match=r"no op ran in layer 'block\.0': .*'blocks\.0\.attn'"):  # noqa: SIM117
+        with compose(layer="block.0"):
+            ops_by_layer(model)
+
+
+def test_a_checkpointed_stretch_composes_the_same_layers_again() -> None:
+    model = make_model()
+    x = Tensor(np.random.default_rng(0).standard_normal((1, 4, 8)), requires_grad=True)
+    with compose(layer="blocks.0.ln1"):
+        y = checkpoint(lambda x: model.blocks[1].ln1(model.blocks[0].ln1(x)), x)
+    used: list[str] = []
+    with observe(lambda op, *_: used.append(str(op))):
+        y.backward(np.ones(y.shape))
+    assert used.count("layernorm") == 1  # that of blocks.1
+    assert "sqrt" in used
+
+
 @pytest.mark.parametrize("kind", [np.asarray, Tensor], ids=["arrays", "tensors"])
 def test_arguments_may_be_arrays_or_tensors(kind: Any) -> None:
     """A composition meets numbers as Tensors and ids as arrays, whichever the caller has."""
