@@ -46,7 +46,7 @@ class Leaf(Protocol):
 
     data: Array
     grad: Array | None
-
+    requires_grad: bool
     node: Node | None
 
     @property
@@ -99,13 +99,15 @@ class Node:
         saved.release(self._held)
 
     def __repr__(self) -> str:
-        """Op, number, layer, shape in and out, bytes saved, the user's line."""
+        """Op, number, layer, shape in and out, bytes saved (those of leaves live anyway), the user's line."""
         layer = f" in {self.layer}" if self.layer else ""
         inputs = ", ".join("-" if parent is None else str(parent.shape) for parent in self.parents)
         if self.saved is None:
             kept = "freed"
         else:
-            kept = f"{inputs} -> {self.shape} {self.dtype}, saved {sum(saved.arrays_bytes(self.saved)):,} bytes"
+            leaves = saved.memory(p.data for p in self.parents if not isinstance(p, Node | None))
+            own = sum(block.used for owner, block in saved.memory(self.saved).items() if owner not in leaves)
+            kept = f"{inputs} -> {self.shape} {self.dtype}, saved {own:,} bytes"
         return f"<{self.op} #{self.seq}{layer}: {kept}, {self.origin}>"
 
 
@@ -117,11 +119,14 @@ class BackwardPass:
         grads: the gradient that has come in for each node that has not run.
     """
 
-    def __init__(self, output: Leaf, dy: Array, *, retain_graph: bool) -> None:
-        """
+    def __init__(self, output: Leaf, dy: Any, *, retain_graph: bool) -> None:
+        """The gradient of a leaf accumulates at once: there is nothing to go along.
+
         Raises:
+            AutogradError: the output requires no gradient, or `dy` is missing or of another shape.
             GraphFreedError: an earlier backward has freed a part of the graph.
         """
+        upstream = upstream_gradient(output, dy)
         self.nodes = tape(output)
         for node in self.nodes:  # before any gradient is touched
             if node.saved is None:
@@ -129,10 +134,12 @@ class BackwardPass:
                     f"{node!r} was freed by an earlier backward(): run the forward pass again, "
                     "or call the earlier one with retain_graph=True"
                 )
-        self.grads = {self.nodes[0]: dy}
+        self.grads = dict.fromkeys(self.nodes[:1], upstream)
         self.retain_graph = retain_graph
         self.written: list[Array] = []  # gradients of leaves that `gradient_out` handed to the node that runs
         self.node: Node | None = None
+        if not self.nodes:
+            accumulate(output, upstream)
 
     def __enter__(self) -> BackwardPass:
         self._token = running.set(self)
@@ -158,28 +165,77 @@ class BackwardPass:
         """
         node = self.node
         assert node is not None
-        n = len(node.parents)
-        if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
-            raise GradientError(
-                f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
-                "return one per input array, in the order of the forward's arguments, None for integers"
-            )
-        for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
+        check_gradients(node, dxs)
+        for parent, dx in zip(node.parents, dxs, strict=False):
             if parent is None or dx is None or any(dx is grad for grad in self.written):
                 continue
-            if dx.shape != parent.shape:
-                raise GradientError(
-                    f"{node.op}_backward returned a gradient of shape {dx.shape} for input {i} of shape "
-                    f"{parent.shape}: a gradient has its input's shape"
-                )
-            dx = dx.astype(parent.dtype, copy=False)
             if isinstance(parent, Node):
+                dx = dx.astype(parent.dtype, copy=False)
                 first = self.grads.get(parent)
                 self.grads[parent] = dx if first is None else gradient_sum.on(backends.name_of(dx))(first, dx)
             else:
-                accumulate(parent, dx)
+                accumulate(parent, dx.astype(parent.data.dtype, copy=False))
         if not self.retain_graph:
             node.free()
+
+
+def upstream_gradient(output: Leaf, dy: Any) -> Array:
+    """`dy`, None for a 1, as an array of the output's shape, dtype and backend.
+
+    Raises:
+        AutogradError: the output requires no gradient, or `dy` is missing or of another shape.
+    """
+    if not output.requires_grad:
+        raise AutogradError(
+            "backward() on a tensor that requires no gradient: none of its inputs has requires_grad=True, "
+            "or it was computed under no_grad()"
+        )
+    y = output.data
+    if dy is None:
+        if y.size != 1:
+            raise AutogradError(
+                f"backward() on a tensor of shape {y.shape} needs an upstream gradient: pass one of that shape, "
+                "or call it on a loss with one element"
+            )
+        dy = 1
+    elif hasattr(dy, "requires_grad"):  # a Tensor
+        dy = dy.data
+    if getattr(dy, "shape", ()) not in ((), y.shape):
+        raise AutogradError(f"upstream gradient of shape {dy.shape} for a tensor of shape {y.shape}")
+    upstream: Array = np.ones_like(y) * dy
+    return upstream.astype(y.dtype, copy=False)
+
+
+def check_gradients(node: Node, dxs: Any) -> None:
+    """
+    Raises:
+        GradientError: what the node's backward returned are not the gradients of its inputs.
+    """
+    if not isinstance(dxs, tuple | list):
+        raise GradientError(
+            f"{node.op}_backward returned {type(dxs).__name__}, not a tuple: "
+            "return one gradient per input array, `return (dx,)` where there is one"
+        )
+    n = len(node.parents)
+    if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
+        raise GradientError(
+            f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
+            "return one per input array, in the order of the forward's arguments, None for integers"
+        )
+    for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
+        if parent is None or dx is None:
+            continue
+        shape = parent.shape if isinstance(parent, Node) else parent.data.shape
+        if not hasattr(dx, "shape"):
+            raise GradientError(
+                f"{node.op}_backward returned {type(dx).__name__} as the gradient of input {i}: "
+                f"return an array of the input's shape, {shape}"
+            )
+        if dx.shape != shape:
+            raise GradientError(
+                f"{node.op}_backward returned a gradient of shape {dx.shape} for input {i} of shape "
+                f"{shape}: a gradient has its input's shape"
+            )
 
 
 running: ContextVar[BackwardPass | None] = ContextVar("running", default=None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from autograd import backends, modes
 from autograd.backends import Array
-from autograd.tape import AutogradError, BackwardPass, Node, accumulate
+from autograd.tape import BackwardPass, Node
 
 if TYPE_CHECKING:
     from autograd.debug.steps import Steps
@@ -105,13 +105,9 @@ class Tensor:
             GradientError: a backward function returned gradients that do not fit its inputs.
         """
         if modes.breakpoints.get():
-            for step in self.backward_steps(dy, retain_graph=retain_graph).stops():
+            for step in self.backward_steps(dy, retain_graph=retain_graph).stops(history=False):
                 breakpoint()  # a stop of break_on: `step` has the node, dy and dxs; `c` goes on
                 del step
-            return
-        dy = self._upstream(dy)
-        if self.node is None:
-            accumulate(self, dy)
             return
         with BackwardPass(self, dy, retain_graph=retain_graph) as run:
             for node in run.nodes:
@@ -136,27 +132,6 @@ class Tensor:
     def set_gradient(self, grad: Array | None) -> None:
         """Set `.grad` to these numbers, or to not set."""
         self.grad = grad
-
-    def _upstream(self, dy: Any) -> Array:
-        """`dy` as an array of this tensor's shape, dtype and backend."""
-        if not self.requires_grad:
-            raise AutogradError(
-                "backward() on a tensor that requires no gradient: none of its inputs has requires_grad=True, "
-                "or it was computed under no_grad()"
-            )
-        if dy is None:
-            if self.size != 1:
-                raise AutogradError(
-                    f"backward() on a tensor of shape {self.shape} needs an upstream gradient: pass one of that shape, "
-                    "or call it on a loss with one element"
-                )
-            dy = 1
-        elif isinstance(dy, Tensor):
-            dy = dy.data
-        if getattr(dy, "shape", ()) not in ((), self.shape):
-            raise AutogradError(f"upstream gradient of shape {dy.shape} for a tensor of shape {self.shape}")
-        upstream: Array = np.ones_like(self.data) * dy
-        return upstream.astype(self.dtype, copy=False)
 
     if TYPE_CHECKING:  # bound by autograd/debug/__init__.py
 

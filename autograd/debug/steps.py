@@ -22,7 +22,8 @@ from autograd import modes
 from autograd.backends import Array
 from autograd.debug.errors import DebugError
 from autograd.names import named
-from autograd.tape import BackwardPass, Leaf, Node, accumulate, add_gradients, journal, running
+from autograd.saved import shares_memory
+from autograd.tape import BackwardPass, Leaf, Node, add_gradients, check_gradients, journal, running
 from autograd.tensor import Tensor
 
 
@@ -34,9 +35,9 @@ class Flow:
         input: name of the forward's argument that this is the gradient of.
         target: the node that made the input, the leaf Tensor itself, or None where no gradient is wanted.
         name: of the target, such as "blocks.0.ln1.weight" or "blocks.0.attn.qkv: linear #12".
-        before: what has accumulated there, None if nothing.
+        before: what has accumulated there, also from inputs before this one; None if nothing.
         gradient: what this step adds, None if nothing.
-        after: what is there when the step is done.
+        after: what is there then.
     """
 
     input: str
@@ -58,13 +59,14 @@ class Step:
     Attributes:
         index: 0 for the first node that backward runs.
         node: the node; `node.saved` are the arrays its backward was handed.
-        dy: the gradient that came in, of the op's output.
+        dy: the gradient that came in, of the op's output; read-only, since the node has used it.
         dxs: the gradients that go out, one for each input; may be edited, in place or by assigning to an item.
     """
 
     def __init__(self, index: int, node: Node, dy: Array, dxs: list[Array | None], run: _SteppedPass) -> None:
-        self.index, self.node, self.dy, self.dxs = index, node, dy, dxs
+        self.index, self.node, self.dy, self.dxs = index, node, _read_only(dy), dxs
         self.sums = run.split_sums(dxs)
+        self.shared = _copies_where_shared(node, dy, dxs)
         self._grads = run.grads
 
     @property
@@ -79,11 +81,14 @@ class Step:
 
     @property
     def flows(self) -> list[Flow]:
-        """Where each gradient goes."""
-        flows = []
+        """Where each gradient goes, while the pass stands at this step."""
+        flows: list[Flow] = []
         for name, (parent, dx) in input_pairs(self.node, self.dxs).items():
             before = None
-            if isinstance(parent, Node):
+            earlier = [flow for flow in flows if flow.target is parent]
+            if parent is not None and earlier:  # an op of x and x
+                before = earlier[-1].after
+            elif isinstance(parent, Node):
                 before = self._grads.get(parent)
             elif parent is not None:
                 before = parent.gradient_set()
@@ -119,10 +124,35 @@ def _size(array: Array | None) -> str:
     return "None" if array is None else f"{array.shape}, norm {float(np.linalg.norm(array.ravel())):.4g}"
 
 
+def _read_only(array: Array) -> Array:
+    if isinstance(array, np.ndarray):  # other libraries' arrays have no such flag
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def _copies_where_shared(node: Node, dy: Array, dxs: list[Array | None]) -> dict[int, Array]:
+    """A copy for whoever edits, in place of each gradient that shares memory with another array or is read-only.
+
+    Returns by place: the array itself. It is what flows on if nobody edits, since its memory layout may decide about
+    the last bit of what is computed from it.
+    """
+    shared = {}
+    others: list[Any] = [dy, *(node.saved or ())]
+    for i, dx in enumerate(dxs):
+        if dx is None:
+            continue
+        if not isinstance(dx, np.ndarray) or not dx.flags.writeable or shares_memory(dx, others):
+            shared[i] = dx
+            dxs[i] = dx.copy()
+        others.append(dx)
+    return shared
+
+
 class _SteppedPass(BackwardPass):
     """A pass in which nothing reaches a leaf before its step is delivered, and no node is freed."""
 
-    def __init__(self, output: Tensor, dy: Array) -> None:
+    def __init__(self, output: Tensor, dy: Any) -> None:
         super().__init__(output, dy, retain_graph=True)
         self._befores: list[tuple[Array, Array]] = []  # of the node that runs: place handed out, what it held
 
@@ -155,17 +185,26 @@ class _SteppedPass(BackwardPass):
     def deliver_step(self, step: Step) -> None:
         """Let the step's gradients accumulate."""
         self.node, self.written = step.node, []
+        dxs = list(step.dxs)
+        for i, array in step.shared.items():
+            if _equal(dxs[i], array):  # not edited
+                dxs[i] = array
+        check_gradients(step.node, dxs)
         for i, (total, added) in step.sums.items():
-            dx, leaf = step.dxs[i], step.node.parents[i]
-            if dx is not None and np.array_equal(dx, added, equal_nan=True):  # not edited
+            dx, leaf = dxs[i], step.node.parents[i]
+            if dx is not None and _equal(dx, added):
                 assert leaf is not None
                 assert not isinstance(leaf, Node)
-                note = journal.get()
-                assert note is not None
-                note(leaf)
-                leaf.set_gradient(total)
+                super().place(leaf)[0][...] = total
                 self.written.append(dx)
-        self.deliver(step.dxs)
+        self.deliver(dxs)
+
+
+def _equal(edited: Array | None, array: Array) -> bool:
+    return edited is not None and bool(np.array_equal(edited, array, equal_nan=True))
+
+
+_Notes = dict[Leaf, tuple[Array, Array] | None]  # a leaf's gradient: the array it is, and what it held
 
 
 class _Undo:
@@ -174,8 +213,8 @@ class _Undo:
     def __init__(self, place: int, node: Node, dy: Array) -> None:
         self.place, self.node, self._dy = place, node, dy
         self.step: Step | None = None
-        self._running: dict[Leaf, Array | None] = {}  # leaves that its backward reached by itself
-        self._delivering: dict[Leaf, Array | None] = {}
+        self._running: _Notes = {}  # of leaves that its backward reached by itself
+        self._delivering: _Notes = {}
         self._notes = self._running
         self._incoming: dict[Node, Array | None] = {}
         self._outer = journal.get()  # of a pass one of whose nodes runs this pass
@@ -186,7 +225,7 @@ class _Undo:
             self._outer(leaf)
         if leaf not in self._notes:
             grad = leaf.gradient_set()
-            self._notes[leaf] = None if grad is None else grad.copy()
+            self._notes[leaf] = None if grad is None else (grad, grad.copy())
 
     def before_delivery(self, step: Step, run: BackwardPass) -> None:
         self.step = step
@@ -196,8 +235,7 @@ class _Undo:
         self._incoming = {parent: run.grads.get(parent) for parent in parents}
 
     def take_back_delivery(self, run: BackwardPass) -> None:
-        for leaf, grad in self._delivering.items():
-            leaf.set_gradient(grad)
+        _restore(self._delivering)
         for node, dy in self._incoming.items():
             if dy is None:
                 run.grads.pop(node, None)
@@ -206,16 +244,25 @@ class _Undo:
 
     def take_back(self, run: BackwardPass) -> None:
         """Also that the node ran."""
-        for leaf, grad in self._running.items():
-            leaf.set_gradient(grad)
+        _restore(self._running)
         run.grads[self.node] = self._dy
+
+
+def _restore(notes: _Notes) -> None:
+    """Into the arrays that they were, for whoever holds one."""
+    for leaf, note in notes.items():
+        if note is None:
+            leaf.set_gradient(None)
+        else:
+            grad, values = note
+            leaf.set_gradient(grad)
+            grad[...] = values
 
 
 class Steps:
     """An iterator over the steps of one backward pass, which can also go back. Made by `Tensor.backward_steps`."""
 
     def __init__(self, output: Tensor, dy: Any = None, *, retain_graph: bool = False) -> None:
-        dy = output._upstream(dy)
         self._retain_graph = retain_graph
         self._run = _SteppedPass(output, dy)
         self._next = 0  # place in the tape from which the next node is looked for
@@ -223,8 +270,6 @@ class Steps:
         self._undo: list[_Undo] = []
         self._ended = False
         self.step: Step | None = None  # where it stopped
-        if not self._run.nodes:
-            accumulate(output, dy)
 
     @property
     def tape(self) -> list[Node]:
@@ -268,6 +313,7 @@ class Steps:
             try:
                 dy = run.start(node)
                 dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
+                check_gradients(node, dxs)
             except BaseException:
                 undo.take_back(run)
                 raise
@@ -305,14 +351,27 @@ class Steps:
         """Run on to the next stop of a `break_on`, or to the end; returns the step it stopped at, None at the end."""
         return next(self.stops(), None)
 
-    def stops(self) -> Iterator[Step]:
-        """The steps at which a `break_on` stops; those that a callback took are handled and not among them."""
+    def stops(self, *, history: bool = True) -> Iterator[Step]:
+        """The steps at which a `break_on` stops; those that a callback took are handled and not among them.
+
+        Without history nothing is kept to go back, and the graph is freed on the way as `backward` frees it.
+        """
         if running.get() is None:  # a checkpoint runs its part of the tape alone
             for breakpoint_ in modes.breakpoints.get():
                 breakpoint_.check(self._run.nodes)
         for step in self:
             if sum(breakpoint_.stops_at(step) for breakpoint_ in modes.breakpoints.get()):  # each has its say
                 yield step
+            if not history:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what only `back` needs."""
+        done = self._undo[:-1]
+        del self._undo[:-1]
+        if not self._retain_graph:
+            for undo in done:
+                undo.node.free()
 
     def _deliver(self) -> None:
         """Let the gradients of the step it stopped at accumulate."""

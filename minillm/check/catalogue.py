@@ -13,8 +13,7 @@ from autograd.backends import numpy as numpy_backend
 from autograd.checkpoint import checkpoint
 from autograd.gradcheck.mutants import Mutant, mutants_of
 from autograd.ops import broadcast, reduce
-from autograd.tape import accumulate, add_gradients, tape
-from autograd.tensor import Tensor
+from autograd.tape import accumulate, add_gradients, tape, upstream_gradient
 from minillm.layers import activations, attention, cross_entropy, dropout, layernorm
 from minillm.train.loop import accumulate_gradients
 
@@ -30,7 +29,7 @@ HELPERS: list[tuple[Callable[..., Any], str]] = [
     (activations.relu_forward, "positive ="),
     (layernorm.scale_and_shift, ""),
     (add_gradients, ""),
-    (Tensor._upstream, "ones_like"),
+    (upstream_gradient, "ones_like"),
     (accumulate, ""),
     (tape, "sorted"),
     (checkpoint, r"leaf\.grad"),
