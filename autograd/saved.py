@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,28 @@ def shares_memory(array: object, others: Iterable[object]) -> bool:
     )
 
 
-def arrays_bytes(values: Iterable[object]) -> list[int]:
-    """Bytes of each array among `values`."""
-    return [value.nbytes for value in values if hasattr(value, "nbytes")]
+@dataclass
+class Memory:
+    """A block of memory that arrays lie in.
+
+    Attributes:
+        whole: its bytes, which live as long as one of the arrays does.
+        used: bytes of the arrays, at most all of it: two views may overlap, and one may repeat what it shows.
+    """
+
+    whole: int
+    used: int
+
+
+def memory(values: Iterable[object]) -> dict[int, Memory]:
+    """The blocks of memory that the arrays among `values` lie in, by the id of each block's owner."""
+    blocks: dict[int, Memory] = {}
+    for value in values:
+        if hasattr(value, "nbytes"):
+            owner: Any = value
+            while getattr(owner, "base", None) is not None:
+                owner = owner.base
+            whole = getattr(owner, "nbytes", value.nbytes)  # a file that is mapped does not say
+            block = blocks.setdefault(id(owner), Memory(whole, 0))
+            block.used = min(whole, block.used + value.nbytes)
+    return blocks

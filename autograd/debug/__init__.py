@@ -4,6 +4,7 @@ from typing import Any
 
 from autograd.debug.breakpoints import break_on
 from autograd.debug.errors import DebugError
+from autograd.debug.saved_bytes import SavedBytes, saved_bytes
 from autograd.debug.steps import Flow, Step, Steps
 from autograd.tensor import Tensor
 
@@ -15,4 +16,4 @@ def backward_steps(self: Tensor, dy: Any = None, *, retain_graph: bool = False) 
 
 Tensor.backward_steps = backward_steps  # type: ignore[method-assign]  # declared there for whoever reads Tensor
 
-__all__ = ["DebugError", "Flow", "Step", "Steps", "break_on"]
+__all__ = ["DebugError", "Flow", "SavedBytes", "Step", "Steps", "break_on", "saved_bytes"]

@@ -1,0 +1,183 @@
+"""What is saved for backward, against the memory that Python measures."""
+
+from __future__ import annotations
+
+import gc
+import re
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autograd import Op, Tensor, checkpoint, no_grad, use_backend, workspace
+from autograd.debug import DebugError, saved_bytes
+from autograd.tape import tape
+from minillm import GPT, GPTConfig
+from minillm.memory import activation_bytes
+
+SHAPES = {
+    "small": ({"vocab_size": 65, "context_length": 32, "n_layer": 2, "n_head": 2, "d_model": 64}, 8),
+    "wide vocabulary": ({"vocab_size": 2000, "context_length": 16, "n_layer": 1, "n_head": 1, "d_model": 32}, 4),
+    "float64, relu, untied": (
+        {
+            "vocab_size": 31,
+            "context_length": 16,
+            "n_layer": 2,
+            "n_head": 4,
+            "d_model": 64,
+            "activation": "relu",
+            "tie_embeddings": False,
+            "dtype": "float64",
+        },
+        8,
+    ),
+    "six layers": ({"vocab_size": 65, "context_length": 64, "n_layer": 6, "n_head": 6, "d_model": 96}, 2),
+}
+
+
+def measured(model: GPT, batch_size: int) -> tuple[Tensor, int, int]:
+    """A forward pass: its loss, the bytes that are there afterwards and were not before, and those at its peak."""
+    config = model.config
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=(batch_size, config.context_length))  # (B, T)
+    model.loss(ids, ids)  # what is made once, such as code and caches
+    workspace.clear()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        loss = model.loss(ids, ids)
+        peak = tracemalloc.get_traced_memory()[1]
+        workspace.clear()  # of blocks that are free again
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    return loss, after - before, peak - before
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_bytes_add_up_to_those_a_forward_pass_leaves_behind(shape: str) -> None:
+    options, batch_size = SHAPES[shape]
+    model = GPT(GPTConfig(**options))  # type: ignore[arg-type]
+    loss, grown, _ = measured(model, batch_size)
+    total = saved_bytes(loss).total
+    assert total == pytest.approx(grown, rel=0.05)
+    assert total == pytest.approx(activation_bytes(model.config, batch_size), rel=0.01)
+
+
+def test_in_a_model_of_six_layers_they_are_the_peak_within_a_twentieth() -> None:
+    options, batch_size = SHAPES["six layers"]
+    loss, _, peak = measured(GPT(GPTConfig(**options)), batch_size)  # type: ignore[arg-type]
+    assert saved_bytes(loss).total == pytest.approx(peak, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", ["small", "six layers"])
+def test_blocks_of_compiled_kernels_add_up_too(shape: str) -> None:
+    pytest.importorskip("numba")
+    options, batch_size = SHAPES[shape]
+    with use_backend("numba"):
+        model = GPT(GPTConfig(**options))  # type: ignore[arg-type]
+        loss, grown, _ = measured(model, batch_size)
+    assert {str(node.op) for node in tape(loss)} >= {"attention_half", "feed_forward_half", "head_loss"}
+    assert saved_bytes(loss).total == pytest.approx(grown, rel=0.05)
+
+
+def test_they_add_up_by_op_and_by_layer() -> None:
+    model = GPT(GPTConfig(vocab_size=7, context_length=4, n_layer=2, n_head=2, d_model=8, dtype="float64"))
+    ids = np.zeros((1, 4), int)  # (B, T)
+    saved = saved_bytes(model.loss(ids, ids))
+    assert sum(saved.by_op.values()) == sum(saved.by_layer.values()) == saved.total
+    T, C = 4, 8
+    assert saved.by_layer["blocks.1.attn"] == 8 * T * 4 * C  # qkv; its output, which the projection keeps too
+    assert saved.by_layer["blocks.1.attn.proj"] == 0
+    assert saved.by_layer["blocks.1.ln1"] == 8 * T * (C + 2)  # its input, mean and rstd
+    assert saved.leaves == model.flat.data.nbytes
+    first = list(saved.by_layer)
+    assert first.index("token_embedding") < first.index("blocks.0.ln1") < first.index("ln_f")
+
+
+def double_forward(x: Any) -> tuple[Any, tuple[Any, ...]]:
+    half = x[:, :2] + 0  # (N, 2)
+    return 2 * x, (half, half[1:], np.broadcast_to(half[0], (1000, 2)))
+
+
+def double_backward(dy: Any, *saved: Any) -> tuple[Any]:
+    return (2 * dy,)
+
+
+@pytest.fixture
+def double() -> Any:
+    op = Op(double_forward, double_backward)
+    del Op.registry[op.name]
+    return op
+
+
+def test_views_count_their_owner_once(double: Op) -> None:
+    y = double(Tensor(np.zeros((10, 4)), requires_grad=True))
+    assert saved_bytes(y).total == 10 * 2 * 8
+    assert "saved 160 bytes" in repr(y.node)
+
+
+def test_a_view_keeps_all_of_its_owner_alive() -> None:
+    x = Tensor(np.ones((100, 3)), requires_grad=True)
+    part = x.exp()[:2].exp()  # of the second exp, saved is its output alone
+    del x
+    assert saved_bytes(part).by_op == {"exp": 100 * 3 * 8 + 2 * 3 * 8, "getitem": 0}
+
+
+def test_what_two_nodes_save_counts_for_the_first() -> None:
+    x = Tensor(np.ones(100), requires_grad=True)
+    e = x.exp()
+    saved = saved_bytes((e * e).sum())
+    assert saved.by_op == {"exp": 800, "multiply": 0, "reduce_sum": 0}
+    assert saved.leaves == 0
+
+
+def test_inputs_and_frozen_parameters_stand_apart() -> None:
+    model = GPT(GPTConfig(vocab_size=7, context_length=4, n_layer=1, n_head=1, d_model=8))
+    head = model.blocks[0].mlp.fc
+    head.weight.requires_grad = False
+    x = Tensor(np.ones((3, 8), np.float32), requires_grad=True)
+    saved = saved_bytes(head(x))
+    assert saved.total == 0
+    assert saved.leaves == x.data.nbytes + model.flat.data.nbytes
+
+
+def test_a_checkpointed_stretch_keeps_its_inputs_alone() -> None:
+    x = Tensor(np.ones(100), requires_grad=True)
+    saved = saved_bytes(checkpoint(lambda e: (e.exp() * e).tanh(), x.exp()))
+    assert saved.total == 800
+    assert dict(saved.by_op) == {"exp": 800, "checkpoint": 0}
+
+
+def test_a_freed_graph_says_so() -> None:
+    x = Tensor(np.ones(3), requires_grad=True)
+    y = x.exp().sum()
+    y.backward(retain_graph=True)
+    assert saved_bytes(y).total == 24
+    y.backward()
+    with pytest.raises(DebugError, match=r"reduce_sum #\d+.* was freed by backward\(\).*retain_graph=True"):
+        saved_bytes(y)
+
+
+def test_a_tensor_without_a_graph_says_so() -> None:
+    x = Tensor(np.ones(3), requires_grad=True)
+    with no_grad():
+        y = x.exp()
+    for tensor in (x, y):
+        with pytest.raises(DebugError, match="has no graph"):
+            saved_bytes(tensor)
+
+
+def test_the_table_fits_a_terminal_and_its_rows_add_up() -> None:
+    options, batch_size = SHAPES["small"]
+    model = GPT(GPTConfig(**options))  # type: ignore[arg-type]
+    ids = np.zeros((batch_size, 32), int)
+    saved = saved_bytes(model.loss(ids, ids))
+    text = str(saved)
+    assert max(map(len, text.splitlines())) <= 100
+    by_op = text.split("\n\n")[1]
+    rows = [int(n.replace(",", "")) for n in re.findall(r"^\w+ +([\d,]+)  +[\d.]+%$", by_op, re.MULTILINE)]
+    assert sum(rows) == saved.total
+    assert f"{saved.total:,} bytes by {len(saved.nodes)} nodes" in text
