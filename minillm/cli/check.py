@@ -24,6 +24,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "rounding explains; points skipped for having no derivative; laws that hold; seconds. Exit code 1 on failure.",
     )
     parser.add_argument("--layer", nargs="+", action="extend", metavar="NAME", help="layers to check (all)")
+    parser.add_argument(
+        "--exercise",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="instead, grade these exercises, or those in a folder: examples/exercises",
+    )
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of the gradients (float64)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of shapes, numbers and masks (0)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="check with N seeds, from S on (1)")
@@ -38,13 +45,18 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{option} is {getattr(args, option)}: give a whole number of at least 1")
     if args.seed < 0:
         raise UserError(f"seed is {args.seed}: give a whole number of at least 0")
+    if args.exercise and (args.layer or args.mutants):
+        raise UserError(f"--exercise grades files: leave out {'--layer' if args.layer else '--mutants'}")
+    seeds = range(args.seed, args.seed + args.seeds)
+    if args.exercise:
+        return grade_exercises(args.exercise, args.dtype, seeds)
     if args.mutants:
         if args.layer:
             raise UserError("--mutants runs over the whole project: leave out --layer")
         from minillm.check.mutation import run_mutants
 
         return 0 if run_mutants(args.workers) else 1
-    return check_layers(_layers(args.layer), args.dtype, range(args.seed, args.seed + args.seeds))
+    return check_layers(_layers(args.layer), args.dtype, seeds)
 
 
 def _layers(names: list[str] | None) -> list[str]:
@@ -81,6 +93,27 @@ def check_layers(names: list[str], dtype: str, seeds: range) -> int:
             print(f"\n{s.failures[0]}")  # the other seeds' say the same with other numbers
     print(f"\n{_totals(summaries)}")
     return int(any(s.failures for s in summaries))
+
+
+def grade_exercises(files: list[str], dtype: str, seeds: range) -> int:
+    """Print a row for each exercise, then what is wrong, and how many are done; returns the exit code."""
+    from minillm.check.exercise import RIGHT, find_exercises, grade
+    from minillm.threads import limit_threads
+
+    grades = []
+    exercises = find_exercises(files)
+    width = max(len(exercise.path.stem) for exercise in exercises)
+    with limit_threads(1):  # the arrays are tiny
+        for exercise in exercises:
+            g = grade(exercise, dtype, seeds)
+            print(f"{g.name:{width}}  {g.state}{f': {g.note}' if g.note else ''}", flush=True)
+            grades.append(g)
+    for g in grades:
+        if g.text:
+            print(f"\n{g.name}: {g.text}")
+    done = sum(g.state == RIGHT for g in grades)
+    print(f"\n{done} of {len(grades)} done")
+    return int(done < len(grades))
 
 
 def _totals(summaries: list[Summary]) -> str:
