@@ -71,11 +71,11 @@ def cross_entropy_composed(
     if weights is not None:
         w = w * weights.data  # constants: the op has no gradient for them
     onehot = counted[..., None] & (targets[..., None] == np.arange(V, like=targets))  # (..., V)
-    x: Tensor = logits - logits.data.real.max(-1, keepdims=True)  # (..., V), softmax's shift: a constant
-    nll = x.exp().sum(-1).log() - where(onehot, x, 0).sum(-1)  # (...)
-    total = w.sum()
-    mean: Tensor = (nll * w).sum() / np.where(total == 0, 1, total)
-    return mean
+    shifted: Tensor = logits - logits.data.real.max(-1, keepdims=True)  # (..., V), softmax's shift: a constant
+    nll = shifted.exp().sum(-1).log() - where(onehot, shifted, 0).sum(-1)  # (...)
+    weight_sum = w.sum()
+    loss: Tensor = (nll * w).sum() / np.where(weight_sum == 0, 1, weight_sum)
+    return loss
 
 
 @cross_entropy.fast("numba")

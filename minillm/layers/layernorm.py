@@ -58,8 +58,8 @@ layernorm = Op(layernorm_forward, layernorm_backward)
 def layernorm_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, eps: float = 1e-5) -> Tensor:
     xc = x - x.mean(-1, keepdims=True)  # (..., C)
     variance = (xc**2).mean(-1, keepdims=True)  # (..., 1)
-    y = xc / (variance + eps).sqrt() * weight  # (..., C)
-    return y if bias is None else y + bias
+    scaled = xc / (variance + eps).sqrt() * weight  # (..., C)
+    return scaled if bias is None else scaled + bias
 
 
 @layernorm.fast("numba")

@@ -46,8 +46,8 @@ linear = Op(linear_forward, linear_backward)
 
 @linear.composition
 def linear_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    y = x @ weight.transpose()  # (..., out)
-    return y if bias is None else y + bias
+    product = x @ weight.transpose()  # (..., out)
+    return product if bias is None else product + bias
 
 
 @linear.fast("numba")
