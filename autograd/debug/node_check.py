@@ -20,13 +20,14 @@ from autograd import modes
 from autograd.backends import Array
 from autograd.debug.errors import DebugError
 from autograd.gradcheck import GradcheckError, Report, gradcheck
+from autograd.gradcheck.arrays import is_float
 from autograd.names import named
 from autograd.op import Op
 from autograd.tape import Node
 from autograd.tensor import Tensor
 
-DIRECTIONS = 4  # random directions for each input with more than...
-ONE_BY_ONE = 64  # ...so many elements; a node without such an input is checked element by element
+LARGE = 1 << 16  # elements of an input from which on gradients are compared...
+DIRECTIONS = 4  # ...along so few random directions: it would take long
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class NodeCheck:
         gradients: for each input with a gradient the largest relative difference from what was computed numerically;
             without those of which nothing could be compared.
         passed: whether rounding explains all differences.
-        text: the same for people, one paragraph.
+        text: the same for people: a paragraph, more where gradients are wrong.
         seconds: how long it took.
     """
 
@@ -59,7 +60,7 @@ class Call:
         inputs: its positional arguments; of arrays read-only copies.
         attributes: its keyword arguments.
         y: the array it returned.
-        constants: names of the inputs that get no gradient.
+        constants: names of the floating-point inputs that get no gradient.
     """
 
     op: Op
@@ -79,8 +80,8 @@ class Calls:
         """Called after each forward."""
         if y.node is None:
             return
-        by_name = named(op.forward.reference, inputs)
-        constants = tuple(name for name, x in by_name.items() if not (isinstance(x, Tensor) and x.requires_grad))
+        floats = {name: x for name, x in named(op.forward.reference, inputs).items() if is_float(x)}
+        constants = tuple(name for name, x in floats.items() if not (isinstance(x, Tensor) and x.requires_grad))
         self._calls[y.node] = Call(op, tuple(map(_kept, inputs)), dict(attributes), y.data, constants)
 
     def of(self, node: Node) -> Call:
@@ -138,24 +139,21 @@ def _kept(x: Any) -> Any:
 
 def _checked(call: Call) -> tuple[Report | None, bool, str]:
     """What gradcheck found, None where it could not run; whether the gradients are right; and a text."""
-    floats = [x for x in call.inputs if hasattr(x, "dtype") and x.dtype.kind == "f"]
-    large = max((x.size for x in floats), default=0) > ONE_BY_ONE
-    float_names = {name for name, x in named(call.op.forward.reference, call.inputs).items() if _is_float(x)}
+    large = any(is_float(x) and x.size >= LARGE for x in call.inputs)
     try:
         report = gradcheck(
             call.op,
             call.inputs,
             call.attributes,
-            constants=[name for name in call.constants if name in float_names],
+            constants=call.constants,
             directions=DIRECTIONS if large else None,
         )
     except GradcheckError as error:
-        return error.report, False, str(error)
+        if error.report is None:
+            return None, False, f"{call.op} could not be checked at these numbers: {error}"
+        wrong = "\n".join(error.report.failures)
+        return error.report, False, f"{call.op}: the hand-written gradients are not right. {wrong}"
     return report, True, _told(report)
-
-
-def _is_float(x: Any) -> bool:
-    return hasattr(x, "dtype") and x.dtype.kind == "f"
 
 
 def _told(report: Report) -> str:

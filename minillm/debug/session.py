@@ -64,7 +64,7 @@ class Session:
         self.steps = loss.backward_steps(retain_graph=True)
 
     @classmethod
-    def from_text(cls, *, config: GPTConfig | None = None, data: Sequence[str] = (STDLIB,), seed: int = 0) -> Self:
+    def from_text(cls, *, config: GPTConfig | None = None, data: Sequence[str] | None = None, seed: int = 0) -> Self:
         """A new model, not trained, on one piece of text that fills its context.
 
         Args:
@@ -82,9 +82,9 @@ class Session:
                 f"the model has a vocabulary of {config.vocab_size} and the text is bytes: "
                 f"give a configuration with vocab_size={tokenizer.vocab_size}"
             )
-        corpus = read_corpus(data)
+        corpus = read_corpus((STDLIB,) if data is None else data)
         ids = tokenizer.encode_ordinary(_piece(corpus.text, config.context_length + 1, seed))
-        title = f"{_size(config)}, not trained, on {corpus.description}"
+        title = f"{_size(config)}, not trained, on a piece of {corpus.description}"
         with use_backend("numpy"):
             model = GPT(config, seed)
         return cls(model, *_shifted(ids[: config.context_length + 1]), tokenizer, title)
@@ -138,18 +138,16 @@ class Session:
         Raises:
             DebugError: there is no such step.
         """
-        step = self.steps.step
-        if 0 <= i < len(self.nodes):
-            while step is None or step.index != i:
-                if step is not None and step.index > i:
-                    step = self.steps.back()
-                elif (step := next(self.steps, None)) is None:  # at the end, or after it
-                    step = self.steps.back()
-                    if step.index < i:
-                        break
-            else:
+        steps, last = self.steps, len(self.nodes) - 1
+        if 0 <= i <= last:
+            step = steps.step or (steps.back() if steps.place else next(steps))
+            while step.index > i:
+                step = steps.back()
+            while step.index < i and (further := next(steps, None)) is not None:
+                step = further
+            if step.index == i:
                 return step
-        last = len(self.nodes) - 1
+            last = steps.back().index  # an edit cut off the rest of the tape
         raise DebugError(f"there is no step {i} in this backward pass: choose one of 0 to {last}")
 
     def attention_maps(self, layer: int) -> Array:
