@@ -147,7 +147,7 @@ def test_a_step_that_is_not_there_is_refused_where_it_stands(session: Session, i
 
 def test_where_an_edit_cut_off_the_tape_the_last_step_is_named(session: Session) -> None:
     session.stop(2).dxs[0] = None
-    with pytest.raises(DebugError, match="there is no step 9 in this backward pass: choose one of 0 to 2$"):
+    with pytest.raises(DebugError, match=r"there is no step 9 in this backward pass: choose one of 0 to 2$"):
         session.stop(9)
     assert session.stop(1).index == 1
 
@@ -284,7 +284,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_vocabulary_than_bytes_is_refused(data: list[str]) -> None:
-    with pytest.raises(UserError, match="a vocabulary of 65 and the text is bytes: give .* vocab_size=256"):
+    with pytest.raises(UserError, match=r"a vocabulary of 65 and the text is bytes: give .* vocab_size=256"):
         Session.from_text(config=GPTConfig.preset("shakespeare-char"), data=data)
 
 
