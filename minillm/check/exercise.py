@@ -93,8 +93,11 @@ def load_exercise(path: Path) -> Exercise:
         raise UserError(f"{str(path)!r} has {found} of functions x_forward and x_backward: an exercise has one")
     if "inputs" not in functions:
         raise UserError(f"{str(path)!r} has no inputs(rng): define it to return arrays and attributes to check it on")
+    laws = defined.get("LAWS", [])
+    if not (isinstance(laws, list | tuple) and all(isinstance(law, Law) for law in laws)):
+        raise UserError(f"LAWS of {str(path)!r} is {laws!r}: give a list of laws of autograd.gradcheck.laws")
     ((forward, backward),) = pairs
-    return Exercise(path, functions[forward], functions[backward], functions["inputs"], defined.get("LAWS", ()))
+    return Exercise(path, functions[forward], functions[backward], functions["inputs"], laws)
 
 
 def grade(exercise: Exercise, dtype: str = "float64", seeds: Iterable[int] = (0,)) -> Grade:

@@ -131,6 +131,20 @@ def test_an_exception_in_a_backward_is_told_with_the_user_s_own_line(
     assert "Traceback" not in shown.out + shown.err
 
 
+def test_the_line_told_is_the_user_s_also_where_numpy_s_own_raises(tmp_path: Path) -> None:
+    graded = grade(load_exercise(filled_in(tmp_path, "scale", "return np.stack([])")))
+    assert (graded.state, graded.note) == (WRONG, "raises NameError")  # scale.py needs no NumPy, so does not import it
+    graded = grade(load_exercise(filled_in(tmp_path, "layernorm", "return np.stack([])")))
+    assert graded.note == "raises ValueError"
+    assert re.match(r"line \d+, `return np.stack\(\[\]\)`, raises ValueError: ", graded.text)
+
+
+def test_gradients_of_another_dtype_are_wrong(tmp_path: Path) -> None:
+    exercise = load_exercise(filled_in(tmp_path, "gelu", SOLUTIONS["gelu"].replace("1 - t", "np.float64(1) - t")))
+    assert grade(exercise, "float64").state == RIGHT
+    assert "a gradient of float64 for x of float32" in grade(exercise, "float32").text
+
+
 def test_one_run_grades_many_files_and_counts_those_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     right = filled_in(tmp_path, "linear", SOLUTIONS["linear"])
     wrong = filled_in(tmp_path, "scale", "return dy * weight, (dy * x).sum(0)")
@@ -187,6 +201,7 @@ MISTAKES = {
     "exits.py": ("import sys\nsys.exit(0)", "cannot be run: line 2, `sys.exit(0)`, raises SystemExit: 0"),
     "notes.md": ("hello", "is no Python file: give files that end in .py, or a folder"),
     "bare.py": (PAIR + "def inputs(rng): return rng.random(3)", "returned ndarray: return arrays and attributes"),
+    "laws.py": (PAIR + "def inputs(rng): ...\nLAWS = ['causal']", "is ['causal']: give a list of laws"),
     "failing.py": (PAIR + "def inputs(rng): return rng.randm(3)", "failed: line 3, `def inputs(rng): return rng.randm"),
 }
 
