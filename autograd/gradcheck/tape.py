@@ -101,19 +101,19 @@ class Recorded(Subject):
         with (
             frozen_randomness(self.seed),
             modes.enable_grad(),
-            self._in_place(self.values),
+            in_place(self._parameters, self.values),
             modes.observe(lambda op, inputs, attributes, _: seen.append(Call.of(op, inputs, attributes))),
         ):
             self._call([self._argument(name, self.values[name]) for name in self._inputs])
         return seen
 
     def _forward(self, values: Values) -> Array:
-        with modes.no_grad(), self._in_place(values):
+        with modes.no_grad(), in_place(self._parameters, values):
             return to_host(self._call([self._argument(name, values[name]) for name in self._inputs]).data)
 
     def _gradients(self, values: Values, dy: Array, rng: np.random.Generator | None) -> dict[str, Array]:
         unreached: list[str] = []
-        with modes.enable_grad(), self._in_place(values):
+        with modes.enable_grad(), in_place(self._parameters, values):
             leaves = {name: self._argument(name, values[name]) for name in self._inputs}
             y = self._call(list(leaves.values()))
             if y.node is None:
@@ -156,13 +156,7 @@ class Recorded(Subject):
     def _call(self, arguments: list[Any]) -> Tensor:
         with modes.compose() if self._compose else nullcontext():
             result = call(self.name, FORWARD, self._function, *arguments, **self.attributes)
-        outputs = [y for y in (result if isinstance(result, tuple) else (result,)) if isinstance(y, Tensor)]
-        if not outputs:
-            raise GradcheckError(
-                f"{self.name} returned {describe(result)}: return a Tensor; plain functions of arrays are checked as a "
-                "pair (forward, backward)"
-            )
-        return outputs[-1]
+        return last_tensor(self.name, result)
 
     def _argument(self, name: str, value: Any) -> Any:
         """What the function is handed: Tensors where a gradient is wanted, arrays and the rest as they are."""
@@ -182,22 +176,38 @@ class Recorded(Subject):
 
         return checked
 
-    @contextmanager
-    def _in_place(self, values: Values) -> Iterator[None]:
-        """The parameters with these values and gradients of zero; what they had is put back at the end.
 
-        Past a subclass's own rule for assignment: minillm's would write into the model's buffers.
-        """
-        before = {name: (p.data, p.grad) for name, p in self._parameters.items()}
-        for name, p in self._parameters.items():
-            object.__setattr__(p, "data", to_device(values[name]))
-            object.__setattr__(p, "grad", None if _is_complex(values[name]) else np.zeros_like(p.data))
-        try:
-            yield
-        finally:
-            for name, p in self._parameters.items():
-                for attribute, value in zip(("data", "grad"), before[name], strict=True):
-                    object.__setattr__(p, attribute, value)
+def last_tensor(name: str, result: Any) -> Tensor:
+    """What a function returned; of a tuple, such as a model's logits and loss, the last Tensor.
+
+    Raises:
+        GradcheckError: there is none.
+    """
+    outputs = [y for y in (result if isinstance(result, tuple) else (result,)) if isinstance(y, Tensor)]
+    if not outputs:
+        raise GradcheckError(
+            f"{name} returned {describe(result)}: return a Tensor; plain functions of arrays are checked as a "
+            "pair (forward, backward)"
+        )
+    return outputs[-1]
+
+
+@contextmanager
+def in_place(parameters: Mapping[str, Tensor], values: Values) -> Iterator[None]:
+    """The parameters with these values and gradients of zero; what they had is put back at the end.
+
+    Past a subclass's own rule for assignment: minillm's would write into the model's buffers.
+    """
+    before = {name: (p.data, p.grad) for name, p in parameters.items()}
+    for name, p in parameters.items():
+        object.__setattr__(p, "data", to_device(values[name]))
+        object.__setattr__(p, "grad", None if _is_complex(values[name]) else np.zeros_like(p.data))
+    try:
+        yield
+    finally:
+        for name, p in parameters.items():
+            for attribute, value in zip(("data", "grad"), before[name], strict=True):
+                object.__setattr__(p, attribute, value)
 
 
 def _is_complex(x: object) -> bool:
