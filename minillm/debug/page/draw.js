@@ -101,6 +101,17 @@ function indexOf(picture, row, column) {
   return `[${[...index, last].join(", ")}]`;
 }
 
+// What the mouse points at, beside it.
+function tell(event, text) {
+  const tip = $("tip");
+  tip.textContent = text;
+  tip.hidden = !text;
+  if (!event) return;
+  const { width, height } = tip.getBoundingClientRect();
+  tip.style.left = Math.max(4, Math.min(innerWidth - width - 4, event.clientX + 12)) + "px";
+  tip.style.top = Math.max(4, event.clientY - height - 10) + "px";
+}
+
 function limitOf(picture) {
   return Math.max(Math.abs(picture.low), Math.abs(picture.high));
 }
@@ -111,20 +122,17 @@ function heatMap(picture) {
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "Heat map: " + text);
   paint(canvas, numbers, picture.rows, picture.columns, limit);
-  canvas.style.height = Math.max(14, Math.min(190, (picture.rows * 240) / picture.columns, picture.rows * 9)) + "px";
-  const readout = make("p", { class: "readout" }), map = make("div", { class: "map" }, canvas);
-  const biggest = picture.whole ? "" : ", largest of the cell";
-  const single = numbers.length === 1;
-  const tell = (row, column) => {
-    const value = numbers[row * picture.columns + column];
-    readout.textContent = `${indexOf(picture, row, column)} = ${Number.isNaN(value) ? "not finite" : show(value, 3)}${biggest}`;
-  };
-  map.addEventListener("pointermove", (event) => tell(...cellAt(event, canvas)));
-  map.addEventListener("pointerleave", () => { readout.textContent = ""; if (single) tell(0, 0); });
-  if (single) tell(0, 0);
+  canvas.style.height = Math.max(16, Math.min(190, (picture.rows * 240) / picture.columns, picture.rows * 9)) + "px";
+  canvas.style.maxWidth = Math.max(48, picture.columns * 24) + "px";
+  canvas.addEventListener("pointermove", (event) => {
+    const [row, column] = cellAt(event, canvas), value = numbers[row * picture.columns + column];
+    const number = Number.isNaN(value) ? "not finite" : show(value, 3) + (picture.whole ? "" : ", the largest here");
+    tell(event, `${indexOf(picture, row, column)} = ${number}`);
+  });
+  canvas.addEventListener("pointerleave", () => tell(null, ""));
   const scale = make("canvas", { "aria-hidden": "true" });
   paint(scale, Array.from({ length: 201 }, (_, i) => (i - 100) / 100), 1, 201, 1);
-  return [map, readout, make("div", { class: "scale" }, scale, make("span", {}, show(-limit, 3)), make("span", {}, "0"),
+  return [make("div", { class: "map" }, canvas), make("div", { class: "scale" }, scale, make("span", {}, show(-limit, 3)), make("span", {}, "0"),
     make("span", {}, show(limit, 3)))];
 }
 

@@ -8,15 +8,17 @@ function clip(text, n = 8) {
 // One head: rows are queries, columns keys; `first` is the position of the first token.
 function attentionHead(name, picture, tokens, first) {
   const T = tokens.length, side = Math.max(9, Math.min(22, Math.floor(400 / T))), size = Math.min(12, side - 1);
-  const labels = tokens.map((token) => clip(token)), room = 8 + size * 0.62 * Math.max(...labels.map((l) => [...l].length));
+  const labels = tokens.map((token) => clip(token)), longest = size * 0.62 * Math.max(...labels.map((l) => [...l].length));
+  const room = 8 + Math.max(longest, size), upright = longest <= side - 2;
   const total = room + side * T, canvas = make("canvas", { role: "img", "aria-label": `Attention of ${name}` });
-  paint(canvas, cellsOf(picture), T, T, picture.high || 1);
+  paint(canvas, cellsOf(picture).map(Math.sqrt), T, T, 1);  // else all but the first rows would be pale
   Object.assign(canvas.style, { left: room + "px", top: room + "px", width: side * T + "px", height: side * T + "px" });
   const middle = (i) => room + side * (i + 0.5);
   const rows = labels.map((label, i) => makeSvg("text", { x: room - 4, y: middle(i), "text-anchor": "end",
     "dominant-baseline": "central", "font-size": size }, label));
   const columns = labels.map((label, i) => makeSvg("text", { "dominant-baseline": "central", "font-size": size,
-    transform: `translate(${middle(i)} ${room - 4}) rotate(-90)` }, label));
+    "text-anchor": upright ? "middle" : "start",
+    transform: upright ? `translate(${middle(i)} ${room / 2})` : `translate(${middle(i)} ${room - 4}) rotate(-90)` }, label));
   const svg = makeSvg("svg", { width: total, height: total, "aria-hidden": "true" }, ...rows, ...columns);
   const mark = (query, key) => {
     rows.forEach((text, i) => text.classList.toggle("at", i === query));
@@ -26,9 +28,12 @@ function attentionHead(name, picture, tokens, first) {
     const [query, key] = cellAt(event, canvas);
     mark(query, key);
     const weight = show(cellsOf(picture)[query * T + key], 3);
-    $("attention-at").textContent = `${name}: “${tokens[query]}” (${first + query}) reads “${tokens[key]}” (${first + key}) with weight ${weight}`;
+    tell(event, `“${tokens[query]}” (${first + query}) reads “${tokens[key]}” (${first + key}): ${weight}`);
   });
-  canvas.addEventListener("pointerleave", () => mark(-1, -1));
+  canvas.addEventListener("pointerleave", () => {
+    mark(-1, -1);
+    tell(null, "");
+  });
   const box = make("div", { class: "head", style: `width:${total}px;height:${total}px` });
   box.append(canvas, svg);
   return make("figure", {}, make("figcaption", {}, name), box);
@@ -37,9 +42,8 @@ function attentionHead(name, picture, tokens, first) {
 function showAttention(data) {
   const { tokens, first, note, layers } = data.attention;
   $("attention-note").textContent = note;
-  $("attention-at").textContent = "Point at a cell to read its weight.";
-  $("heads").replaceChildren(...layers.flatMap((heads, layer) =>
-    heads.map((id, head) => attentionHead(`layer ${layer}, head ${head}`, data.pictures[id], tokens, first))));
+  $("heads").replaceChildren(...layers.map((heads, layer) => make("div", { class: "heads" }, ...heads.map((id, head) =>
+    attentionHead(`layer ${layer}, head ${head}`, data.pictures[id], tokens, first)))));
 }
 
 function showFlow(flow) {

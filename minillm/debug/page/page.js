@@ -5,17 +5,24 @@ const TABS = ["steps", "attention", "flow"];
 let current = -1, timer = 0, tab = "steps";
 
 function sourceLines(listing, place, at) {
-  $(place).replaceChildren(...listing.lines.flatMap((spans, i) => {
-    const line = make("span", { class: "line", "data-n": listing.first + i });
-    line.append(...spans.map(([kind, text]) => (kind ? make("span", { class: kind }, text) : text)));
-    return i ? ["\n", line] : [line];
+  $(place).replaceChildren(...listing.lines.map((spans, i) => {
+    const parts = spans.map(([kind, text]) => (kind ? make("span", { class: kind }, text) : text));
+    return make("span", { class: "line", "data-n": listing.first + i }, ...parts);
   }));
   $(at).textContent = listing.lines.length ? `${listing.file}:${listing.first}` : "";
 }
 
+// Formulas that share a line stand apart by blanks: only there may the line be broken.
+function formulaParts(text) {
+  return text.split("\n").map((line) => {
+    const parts = line.split(/(?<=\S) {3,}(?=\S)/).map((part) => make("span", {}, part));
+    return make("div", {}, ...parts.flatMap((part, i) => (i ? ["   ", part] : [part])), line ? "" : " ");
+  });
+}
+
 function showSource(source) {
   $("summary").textContent = source.title;
-  $("formula").textContent = source.formula;
+  $("formula").replaceChildren(...formulaParts(source.formula));
   $("formula").hidden = !source.formula;
   sourceLines(source.backward, "backward", "backward-at");
   sourceLines(source.forward, "forward", "forward-at");
@@ -47,8 +54,9 @@ function showCheck(check) {
 
 function showArrays(step) {
   const sections = [
-    ["Gradient that comes in", step.dy], ["Gradients that go out", step.dxs],
-    ["Saved by the forward, handed to the backward", step.saved], ["What the forward computed", step.value],
+    [`Gradients: ${step.dy[0][0]} comes in, the others go out`, [...step.dy, ...step.dxs]],
+    ["Saved by the forward, handed to the backward", step.saved],
+    ["What the forward computed", step.value],
   ];
   $("arrays").replaceChildren(...sections.filter(([, arrays]) => arrays.length).flatMap(([title, arrays]) => [
     make("h3", {}, title),
