@@ -41,21 +41,39 @@ class GradientError(AutogradError):
     """A hand-written backward returned the wrong number of gradients, or one of the wrong shape."""
 
 
-class Leaf(Protocol):
-    """What the tape asks of a Tensor."""
+class Leaf:
+    """What the tape knows of a Tensor: an array, its gradient, and the Node that made it (None for a leaf)."""
+
+    __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
 
     data: Array
     grad: Array | None
-    requires_grad: bool
     node: Node | None
+    requires_grad: bool
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.data.shape
+        return shape
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def gradient_place(self) -> tuple[Array, int]: ...
-    def gradient_set(self) -> Array | None: ...
-    def set_gradient(self, grad: Array | None) -> None: ...
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    def gradient_place(self) -> tuple[Array, int]:
+        """`.grad`, to be written to, and beta: 1 if it holds a gradient to add to, 0 to overwrite all of it."""
+        if self.grad is None:
+            self.grad = np.empty_like(self.data)
+            return self.grad, 0
+        return self.grad, 1
+
+    def gradient_set(self) -> Array | None:
+        """`.grad`, or None where none is set."""
+        return self.grad
+
+    def set_gradient(self, grad: Array | None) -> None:
+        """Set `.grad` to these numbers, or to not set."""
+        self.grad = grad
 
 
 class Node:
@@ -117,6 +135,7 @@ class BackwardPass:
     Attributes:
         nodes: the tape, in backward's order.
         grads: the gradient that has come in for each node that has not run.
+        outer: the pass one of whose nodes, a checkpoint, runs this one.
     """
 
     def __init__(self, output: Leaf, dy: Any, *, retain_graph: bool) -> None:
@@ -138,6 +157,10 @@ class BackwardPass:
         self.retain_graph = retain_graph
         self.written: list[Array] = []  # gradients of leaves that `gradient_out` handed to the node that runs
         self.node: Node | None = None
+        self.dy = upstream  # of the node that runs
+        self.outer, self.watch = running.get(), watcher.get()
+        if self.watch is not None:
+            self.watch.begin(self, output)
         if not self.nodes:
             accumulate(output, upstream)
 
@@ -150,8 +173,8 @@ class BackwardPass:
 
     def start(self, node: Node) -> Array:
         """The gradient that has come in for `node`, whose backward runs next."""
-        self.node, self.written = node, []
-        return self.grads.pop(node)
+        self.node, self.dy, self.written = node, self.grads.pop(node), []
+        return self.dy
 
     def place(self, leaf: Leaf) -> tuple[Array, int]:
         """Where the node that runs may write the gradient of a leaf."""
@@ -166,6 +189,8 @@ class BackwardPass:
         node = self.node
         assert node is not None
         check_gradients(node, dxs)
+        if self.watch is not None:
+            self.watch.look(self, node, dxs)
         for parent, dx in zip(node.parents, dxs, strict=False):
             if parent is None or dx is None or any(dx is grad for grad in self.written):
                 continue
@@ -177,6 +202,13 @@ class BackwardPass:
                 accumulate(parent, dx.astype(parent.data.dtype, copy=False))
         if not self.retain_graph:
             node.free()
+
+
+class Watcher(Protocol):
+    """Who looks at the numbers of a pass, and raises where they are wrong."""
+
+    def begin(self, run: BackwardPass, output: Leaf) -> None: ...
+    def look(self, run: BackwardPass, node: Node, dxs: Sequence[Array | None]) -> None: ...
 
 
 def upstream_gradient(output: Leaf, dy: Any) -> Array:
@@ -241,6 +273,8 @@ def check_gradients(node: Node, dxs: Any) -> None:
 running: ContextVar[BackwardPass | None] = ContextVar("running", default=None)
 # called with each leaf before its gradient changes: whoever steps back has to know what it was
 journal: ContextVar[Callable[[Leaf], None] | None] = ContextVar("journal", default=None)
+# looks at what a pass starts from, and at gradients before they accumulate: debug()
+watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 def _place(leaf: Leaf) -> tuple[Array, int]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from autograd import backends, modes
 from autograd.backends import Array
-from autograd.tape import BackwardPass, Node
+from autograd.tape import BackwardPass, Leaf, Node
 
 if TYPE_CHECKING:
     from autograd.debug.steps import Steps
 
 
-class Tensor:
+class Tensor(Leaf):
     """An array, its gradient, and the Node that made it (None for a leaf).
 
     Args:
@@ -27,7 +27,7 @@ class Tensor:
         node: the Node that made it; set by Op.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "name", "node", "requires_grad")
+    __slots__ = ("name",)
     __array_ufunc__ = None  # so that `array * tensor` asks the tensor, and does not lose its gradient
 
     def __init__(self, data: Any, requires_grad: bool = False, node: Node | None = None) -> None:
@@ -40,15 +40,6 @@ class Tensor:
         self.grad: Array | None = None
         self.name: str | None = None  # for people: a parameter's path, or whatever you call it
         self.requires_grad, self.node = requires_grad, node
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self.data.shape
-        return shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
 
     @property
     def ndim(self) -> int:
@@ -105,9 +96,9 @@ class Tensor:
             GradientError: a backward function returned gradients that do not fit its inputs.
         """
         if modes.breakpoints.get():
-            for step in self.backward_steps(dy, retain_graph=retain_graph).stops(history=False):
-                breakpoint()  # a stop of break_on: `step` has the node, dy and dxs; `c` goes on
-                del step
+            for stop in self.backward_steps(dy, retain_graph=retain_graph).stops(history=False):
+                breakpoint()  # where a break_on stops: `stop` has the node, dy and dxs; `c` goes on
+                del stop  # not `step`, which is a command of pdb
             return
         with BackwardPass(self, dy, retain_graph=retain_graph) as run:
             for node in run.nodes:
@@ -117,21 +108,6 @@ class Tensor:
                 assert node.saved is not None
                 dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
                 run.deliver(dxs)
-
-    def gradient_place(self) -> tuple[Array, int]:
-        """`.grad`, to be written to, and beta: 1 if it holds a gradient to add to, 0 to overwrite all of it."""
-        if self.grad is None:
-            self.grad = np.empty_like(self.data)
-            return self.grad, 0
-        return self.grad, 1
-
-    def gradient_set(self) -> Array | None:
-        """`.grad`, or None where none is set."""
-        return self.grad
-
-    def set_gradient(self, grad: Array | None) -> None:
-        """Set `.grad` to these numbers, or to not set."""
-        self.grad = grad
 
     if TYPE_CHECKING:  # bound by autograd/debug/__init__.py
 

@@ -127,7 +127,7 @@ class FlatParameters:
 
     def grad_view(self, p: Parameter) -> Array:
         """The place of p's gradient, whatever is in it."""
-        return self._grads()[p.offset : p.offset + p.size].reshape(p.shape)
+        return self._grads()[p.offset : p.offset + p.data.size].reshape(p.data.shape)
 
     def _grads(self) -> Array:
         if self._grad is None:

@@ -4,7 +4,10 @@ from typing import Any
 
 from autograd.debug.breakpoints import break_on
 from autograd.debug.errors import DebugError
+from autograd.debug.nonfinite import debug
+from autograd.debug.nonfinite_origin import NonFinite, NonFiniteError
 from autograd.debug.saved_bytes import SavedBytes, saved_bytes
+from autograd.debug.stepping import set_trace
 from autograd.debug.steps import Flow, Step, Steps
 from autograd.tensor import Tensor
 
@@ -16,4 +19,16 @@ def backward_steps(self: Tensor, dy: Any = None, *, retain_graph: bool = False) 
 
 Tensor.backward_steps = backward_steps  # type: ignore[method-assign]  # declared there for whoever reads Tensor
 
-__all__ = ["DebugError", "Flow", "SavedBytes", "Step", "Steps", "break_on", "saved_bytes"]
+__all__ = [
+    "DebugError",
+    "Flow",
+    "NonFinite",
+    "NonFiniteError",
+    "SavedBytes",
+    "Step",
+    "Steps",
+    "break_on",
+    "debug",
+    "saved_bytes",
+    "set_trace",
+]

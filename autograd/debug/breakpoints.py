@@ -4,7 +4,7 @@
         loss.backward()        # opens the debugger, before the gradients of that step accumulate
 
 All that is given must hold. Without `call` a stop is Python's `breakpoint()`, so pdb, or whatever debugger
-PYTHONBREAKPOINT or the editor has put there; the local `step` has everything.
+PYTHONBREAKPOINT or the editor has put there; the local `stop`, a Step, has everything.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class _SteppedPass(BackwardPass):
 
     def deliver_step(self, step: Step) -> None:
         """Let the step's gradients accumulate."""
-        self.node, self.written = step.node, []
+        self.node, self.dy, self.written = step.node, step.dy, []
         dxs = list(step.dxs)
         for i, array in step.shared.items():
             if _equal(dxs[i], array):  # not edited
