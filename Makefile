@@ -62,6 +62,10 @@ clean:
 	$(PIP) torch==2.13.0
 	@touch $@
 
+.venv/browser: .venv/test
+	$(PIP) playwright==1.65.2
+	@touch $@
+
 .venv/peers: .venv/test
 	$(PIP) tiktoken==0.14.0 tokenizers==0.23.3 rustbpe==0.1.0
 	@touch $@

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import runpy
 import traceback
+from bdb import BdbQuit
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,8 @@ def grade(exercise: Exercise, dtype: str = "float64", seeds: Iterable[int] = (0,
             report = gradcheck(pair, arrays, attributes, laws=exercise.laws, dtype=dtype, seed=seed)
         except NotImplementedError:
             return Grade(name, NOT_WRITTEN)
+        except BdbQuit:  # `q` in a debugger inside the backward
+            raise KeyboardInterrupt from None
         except GradcheckError as error:
             if error.report is None:
                 return Grade(name, WRONG, "cannot be checked", str(error))

@@ -131,6 +131,11 @@ def test_an_exception_in_a_backward_is_told_with_the_user_s_own_line(
     assert "Traceback" not in shown.out + shown.err
 
 
+def test_who_quits_the_debugger_inside_a_backward_quits(tmp_path: Path) -> None:
+    path = filled_in(tmp_path, "linear", "import bdb\nraise bdb.BdbQuit")
+    assert main(["check", "--exercise", str(path)]) == 130
+
+
 def test_the_line_told_is_the_user_s_also_where_numpy_s_own_raises(tmp_path: Path) -> None:
     graded = grade(load_exercise(filled_in(tmp_path, "scale", "return np.stack([])")))
     assert (graded.state, graded.note) == (WRONG, "raises NameError")  # scale.py needs no NumPy, so does not import it
