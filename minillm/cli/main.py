@@ -16,7 +16,7 @@ import minillm
 from autograd import BackendError
 
 # each a module here, which defines add_parser(subparsers)
-COMMANDS = ("train", "generate", "tokenizer", "info", "doctor", "check")
+COMMANDS = ("train", "generate", "tokenizer", "info", "doctor", "check", "debug")
 
 USER_MISTAKE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Session:
         Raises:
             UserError: another vocabulary, no such data, or less text than two bytes.
         """
-        config = config or GPTConfig.preset("nano", d_model=32, context_length=24)
+        config = config or small_config()
         tokenizer = ByteTokenizer()
         if config.vocab_size != tokenizer.vocab_size:
             raise UserError(
@@ -168,6 +168,11 @@ class Session:
     def gradient_flow(self) -> list[LayerFlow]:
         """Gradients by layer after the whole backward pass, without what was edited in `steps`."""
         return gradient_flow(self.model, self.loss)
+
+
+def small_config(**overrides: Any) -> GPTConfig:
+    """Of a model that is small enough to read, with some fields replaced. Raises UserError as GPTConfig does."""
+    return GPTConfig.preset("nano", **{"d_model": 32, "context_length": 24, **overrides})
 
 
 def _piece(text: str, n: int, seed: int) -> str:

@@ -1,0 +1,278 @@
+"""The stepper: the tape, the source of the current op and its arrays side by side, moved by keys."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Resize
+from textual.markup import escape
+from textual.widgets import Footer, Input, OptionList, Static
+
+from autograd import AutogradError
+from autograd.debug.node_check import NodeCheck
+from autograd.tape import Node
+from minillm.debug.session import Session
+from minillm.debug.terminal.help import Help
+from minillm.debug.terminal.panes import ArrayPane, SourcePane, TapePane
+from minillm.debug.terminal.values import values_of
+from minillm.debug.terminal.walk import Kind, Walk
+
+LEAST_COLUMNS, LEAST_ROWS = 60, 16
+_SIDE_BY_SIDE = 120  # columns from which source and arrays stand beside each other
+
+
+class Stepper(App[None]):
+    """Steps through the backward pass of a session.
+
+    Args:
+        break_on: ops and layers to stop at; it starts at the first of them, else at the first step.
+
+    Raises:
+        DebugError: the tape has no op or layer of that name.
+    """
+
+    TITLE = "minillm debug"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n,right", "step", "Step", key_display="n→"),
+        Binding("b,left", "step_back", "Back", key_display="b←"),
+        Binding("c", "run_on", "Continue"),
+        Binding("space,enter", "break_at('node')", "Break", key_display="space"),
+        Binding("o", "break_at('op')", show=False),
+        Binding("l", "break_at('layer')", show=False),
+        Binding("k", "check", "Check"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q,ctrl+c", "quit", "Quit", key_display="q"),
+        Binding("slash", "search", "Search", key_display="/"),
+        Binding("g", "first", "First"),
+        Binding("G", "last", "Last"),
+        Binding("t", "go_to", "To here"),
+    ]
+    CSS = """
+    #title { height: 1; padding: 0 1; background: $primary-background; text-wrap: nowrap; text-overflow: ellipsis; }
+    #left { width: 40; }
+    #tape { height: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    #source, #arrays { width: 1fr; height: 1fr; }
+    #tape, #source, #arrays { border: round $surface-lighten-2; padding: 0; background: $background; }
+    #tape, #source, #arrays { border-title-color: $text; scrollbar-size-vertical: 1; }
+    #source, #arrays { overflow-y: scroll; }
+    #tape:focus, #source:focus, #arrays:focus { border: round $accent; }
+    #arrays > .option-list--option-highlighted { background: $surface-lighten-1; }
+    #search { display: none; height: 3; }
+    #search.on { display: block; }
+    #message { height: auto; max-height: 4; padding: 0 1; }
+    #message.error { background: $error; color: $text; }
+    #too-small { display: none; width: 100%; height: 100%; content-align: center middle; text-align: center; }
+    .narrow #left { width: 30; }
+    .narrow #look { layout: vertical; }
+    .too-small #all { display: none; }
+    .too-small #too-small { display: block; }
+    """
+
+    def __init__(self, session: Session, break_on: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.session = session
+        self.walk = Walk(session)
+        for name in break_on:
+            self.walk.break_at(name)
+        self.tape, self.source, self.arrays = TapePane(self.walk), SourcePane(), ArrayPane()
+        self.selected = self.walk.nodes[0]
+        self._last_search = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="all"):
+            yield Static(id="title")
+            with Horizontal(id="main"):
+                with Vertical(id="left"):
+                    yield self.tape
+                    yield Input(id="search", placeholder="op or layer")
+                with Horizontal(id="look"):
+                    yield self.source
+                    yield self.arrays
+            yield Static(id="message")
+            yield Footer(compact=True, show_command_palette=False)
+        yield Static(id="too-small")
+
+    def on_mount(self) -> None:
+        self.tape.focus()
+        self._move(self.walk.run_on if self.walk.breakpoints else self.walk.forward)
+
+    def on_resize(self, event: Resize) -> None:
+        width, height = event.size
+        too_small = width < LEAST_COLUMNS or height < LEAST_ROWS
+        self.screen.set_class(too_small, "too-small")
+        self.screen.set_class(width < _SIDE_BY_SIDE, "narrow")
+        self.query_one("#too-small", Static).update(
+            f"The terminal has {width} columns and {height} rows: "
+            f"enlarge it to at least {LEAST_COLUMNS} by {LEAST_ROWS}, or press q"
+        )
+
+    # --- keys
+
+    def action_step(self) -> None:
+        self._move(self.walk.forward)
+
+    def action_step_back(self) -> None:
+        self._move(self.walk.back)
+
+    def action_run_on(self) -> None:
+        self._move(self.walk.run_on)
+
+    def action_first(self) -> None:
+        self._move(self.walk.first)
+
+    def action_last(self) -> None:
+        self._move(self.walk.last)
+
+    def action_go_to(self) -> None:
+        node = self.selected
+        self._move(lambda: self.walk.go_to(node))
+
+    def action_break_at(self, kind: Kind) -> None:
+        self.walk.toggle(kind, self.selected)
+        self.tape.update_rows()
+        stops = ", ".join(self.walk.breakpoints)
+        self.say(f"breakpoints: {stops}" if stops else "no breakpoints")
+
+    def action_check(self) -> None:
+        self.say(f"checking {self.selected.op} #{self.selected.seq} ...")
+        self._check(self.selected)
+
+    @work(thread=True, exclusive=True)
+    def _check(self, node: Node) -> None:
+        """Numeric gradients take a while: the screen stays alive."""
+        try:
+            check = self.session.check(node)
+        except Exception as error:  # of an op of the user's: the app lives on
+            self.call_from_thread(self.say, _told(error), error=True)
+        else:
+            self.call_from_thread(self._checked, node, check)
+
+    def _checked(self, node: Node, check: NodeCheck) -> None:
+        self.tape.checks[node] = check
+        self.tape.update_rows()
+        passed = "passed" if check.passed else "FAILED"
+        self.say(f"numeric check of {node.op} #{node.seq} {passed} in {check.seconds:.2f} s", error=not check.passed)
+        if node is self.selected:
+            self._show_source()
+
+    def action_search(self) -> None:
+        search = self.query_one("#search", Input)
+        search.value = ""
+        search.add_class("on")
+        search.focus()
+
+    def action_help(self) -> None:
+        self.push_screen(Help())
+
+    # --- what the panes tell
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if event.option_list is self.tape and self.walk.nodes[event.option_index] is not self.selected:
+            self._select(self.walk.nodes[event.option_index])
+        elif event.option_list is self.arrays:
+            self._show_source()
+
+    def on_option_list_option_selected(self) -> None:
+        """Enter, which a list keeps for itself."""
+        self.action_break_at("node")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.value:
+            self._find(event.value, self.walk.nodes.index(self.selected))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """An empty search goes on with the one before."""
+        if event.value:
+            self._last_search = event.value
+        elif self._last_search:
+            self._find(self._last_search, self.walk.nodes.index(self.selected) + 1)
+        self._end_search()
+
+    def key_escape(self) -> None:
+        self._end_search()
+
+    def _end_search(self) -> None:
+        self.query_one("#search").remove_class("on")
+        self.tape.focus()
+
+    def _find(self, text: str, start: int) -> None:
+        """Select the first node from `start` on, and round again from the top, whose op or layer has the text."""
+        n = len(self.walk.nodes)
+        for place in (*range(start, n), *range(min(start, n))):
+            node = self.walk.nodes[place]
+            if text.lower() in f"{node.op} {node.layer or ''}".lower():
+                self.tape.highlighted = place
+                self._select(node)
+                return
+        self.say(f"no op or layer on this tape has {text!r} in its name", error=True)
+
+    # --- what is shown
+
+    def _move(self, move: Callable[[], None]) -> None:
+        """Move, and show where that led, also where an op raised."""
+        message, failed = "", False
+        try:
+            move()
+        except Exception as error:  # anything at all: ops may be the user's own
+            message, failed = _told(error), True
+        walk = self.walk
+        if walk.ended:
+            message = message or "the pass has ended: all gradients have accumulated; b goes back"
+        self.say(message, error=failed)
+        place = min(walk.place, len(walk.nodes) - 1)
+        self.tape.update_rows()
+        self.tape.highlighted = place
+        self._select(walk.nodes[place])
+        at = "end" if walk.ended else f"step {walk.place + 1} of {len(walk.nodes)}"
+        loss = float(self.session.loss.numpy())
+        self.query_one("#title", Static).update(f"[b]{at}[/b]  loss {loss:.4f}  {escape(self.session.title)}")
+
+    def _select(self, node: Node) -> None:
+        self.selected = node
+        step = self.walk.step
+        current = step if step is not None and step.node is node else None
+        self.arrays.border_title = "arrays" if current else "forward pass; t goes here"
+        try:
+            values = values_of(self.session, node, current, self.session.source(node))
+            gradients = [i for i, value in enumerate(values) if value.flow and value.value is not None]
+            self.arrays.show(values, gradients[0] if gradients else 0)
+        except Exception as error:  # a gradient that is none, of an op of the user's
+            self.say(_told(error), error=True)
+        self._show_source()
+
+    def _show_source(self) -> None:
+        """Of the selected node, the line marked that computes the selected array."""
+        node, place = self.selected, self.arrays.highlighted
+        value = self.arrays.values[place] if place is not None and place < len(self.arrays.values) else None
+        self.source.border_title = f"{node.layer or ''} {node.op} #{node.seq}"
+        check, line = self.tape.checks.get(node), value.line if value else None
+        self.source.show(self.session.source(node), _called(node), check, line)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """One message, which stays until the next."""
+        message = self.query_one("#message", Static)
+        message.set_class(error, "error")
+        message.update(escape(text))
+
+
+def _called(node: Node) -> str:
+    """Where the op was called: the layer's line, and the user's where that is another."""
+    caller, user = node.origin.caller_line, node.origin.user_line
+    places = [f"{Path(file).name}:{line}" for file, line in dict.fromkeys(filter(None, (caller, user)))]
+    return f"called at {', from '.join(places) or '?'}"
+
+
+def _told(error: Exception) -> str:
+    """An error of the debugger's own as it is; any other with the place it was raised at."""
+    if isinstance(error, AutogradError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error}, at {Path(last.filename).name}:{last.lineno} in {last.name}"
