@@ -16,7 +16,7 @@ _N_FIRST = 5
 _PART = 1 << 16  # elements in float64 at a time: a summary takes little memory, however large the array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What an array holds, small enough to keep for every value of a pass.
 
