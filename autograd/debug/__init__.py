@@ -3,6 +3,7 @@
 from typing import Any
 
 from autograd.debug.breakpoints import break_on
+from autograd.debug.compare import compare
 from autograd.debug.errors import DebugError
 from autograd.debug.nonfinite import debug
 from autograd.debug.nonfinite_origin import NonFinite, NonFiniteError
@@ -28,6 +29,7 @@ __all__ = [
     "Step",
     "Steps",
     "break_on",
+    "compare",
     "debug",
     "saved_bytes",
     "set_trace",

@@ -1,0 +1,139 @@
+"""One function run hand-written and composed, at the same numbers, and once more for each draw of roundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autograd import modes
+from autograd.backends import Array
+from autograd.debug.comparison import Comparison, row_of
+from autograd.debug.errors import DebugError, unknown
+from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, to_host, upstream
+from autograd.gradcheck.frozen import frozen_randomness, randomness_put_back
+from autograd.gradcheck.tape import in_place, last_tensor
+from autograd.gradcheck.tolerance import EPS
+from autograd.layer_paths import and_those_above, within
+from autograd.names import named
+from autograd.tape import tape
+from autograd.tensor import Tensor
+
+SEED = 0
+DRAWS = 4  # passes with every number moved by a rounding
+VALUE, GRADIENT = "value", "gradient"
+
+
+def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, dtype: str | None) -> Comparison:
+    """What `compare` finds. Arguments and errors are its own."""
+    with randomness_put_back(), np.errstate(all="ignore"):
+        both = _Both(function, inputs, dtype)
+        handwritten = both.run(both.values)
+        if layer != "*" and not any(within(path, layer) for path in handwritten.layers):
+            known = {above for path in handwritten.layers for above in and_those_above(path)}
+            raise unknown("layer", layer, known, f" whose ops {both.name} runs")
+        composed = both.run(both.values, layer)
+        noise = both.noise(handwritten)
+    rows = [
+        row_of(name, kind, array, composed.arrays[name, kind], noise[name, kind], both.dtype)
+        for (name, kind), array in handwritten.arrays.items()
+        if (name, kind) in composed.arrays
+    ]
+    return Comparison(
+        both.name,
+        layer,
+        both.dtype,
+        rows,
+        only_handwritten=_missing(handwritten, composed),
+        only_composed=_missing(composed, handwritten),
+    )
+
+
+@dataclass
+class _Run:
+    """What one run left: arrays by (name, what of it), in the order they came, and the layers whose ops ran."""
+
+    arrays: dict[tuple[str, str], Array]
+    layers: set[str]
+
+
+def _missing(run: _Run, other: _Run) -> list[str]:
+    """Names that only the first has."""
+    return sorted({name for name, _ in run.arrays} - {name for name, _ in other.arrays})
+
+
+class _Both:
+    """A function under comparison, with its values by name."""
+
+    def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], dtype: str | None) -> None:
+        self.function, self.name = function, getattr(function, "__name__", type(function).__name__)
+        self._inputs = named(function, [x.data if isinstance(x, Tensor) else x for x in inputs])
+        self._parameters = self._find_parameters()
+        values = {**self._inputs, **{name: p.data for name, p in self._parameters.items()}}
+        floats = [x.dtype for x in values.values() if is_float(x)]
+        if not floats:
+            raise DebugError(
+                f"{self.name} was given nothing that gets a gradient, and it has no parameters: "
+                "give it a floating-point array, such as np.asarray(x, float)"
+            )
+        self.dtype = str(np.result_type(*floats)) if dtype is None else dtype
+        if self.dtype not in EPS:
+            raise DebugError(f"dtype is {self.dtype!r}: choose one of {', '.join(map(repr, EPS))}")
+        self.values = {name: to_dtype(value, self.dtype) for name, value in values.items()}
+
+    def run(self, values: Mapping[str, Any], layer: str | None = None, rng: np.random.Generator | None = None) -> _Run:
+        """Forward and backward: with `layer` composed there, with `rng` each saved number moved by a rounding."""
+        composed = modes.compose(layer is not None, layer=layer or "*")
+        with frozen_randomness(SEED), in_place(self._parameters, values), composed:
+            leaves = {name: _argument(values[name]) for name in self._inputs}
+            y = last_tensor(self.name, self.function(*leaves.values()))
+            if y.node is None:
+                raise DebugError(
+                    f"{self.name} returned a Tensor without history, so there is no backward to compare: "
+                    "compute it from its inputs with ops of the engine, outside no_grad()"
+                )
+            layers = {node.layer for node in tape(y) if node.layer}
+            if rng is not None:
+                for node in tape(y):
+                    node.saved = tuple(jitter(s, rng) for s in node.saved or ())
+            dy = np.ones(y.shape, y.dtype) if y.size == 1 else upstream(y.data, np.random.default_rng(SEED))
+            y.backward(to_device(dy if rng is None else jitter(dy, rng)))
+            arrays = {("y", VALUE): to_host(y.data)}
+            for name, leaf in {**leaves, **self._parameters}.items():
+                if isinstance(leaf, Tensor) and leaf.grad is not None:
+                    arrays[name, GRADIENT] = to_host(leaf.grad).copy()
+        return _Run(arrays, layers)
+
+    def noise(self, exact: _Run) -> dict[tuple[str, str], Array]:
+        """By how much each number moves when those it is computed from move by a rounding: the most of a few draws."""
+        largest = {key: np.zeros(array.shape) for key, array in exact.arrays.items()}
+        for draw in range(DRAWS):
+            rng = np.random.default_rng((SEED, draw))
+            moved = self.run({name: jitter(value, rng) for name, value in self.values.items()}, rng=rng)
+            for key, array in exact.arrays.items():
+                if is_float(array) and key in moved.arrays and moved.arrays[key].shape == array.shape:
+                    change = np.abs(moved.arrays[key].astype(np.float64) - array) / JITTER_ULPS
+                    largest[key] = np.maximum(largest[key], np.where(np.isfinite(change), change, 0))
+        return largest
+
+    def _find_parameters(self) -> dict[str, Tensor]:
+        """Those of a module, and whatever leaves a function reaches by itself."""
+        own: dict[str, Tensor] = {}
+        if hasattr(self.function, "named_parameters"):
+            own = {p.name or name: p for name, p in self.function.named_parameters()}
+        with frozen_randomness(SEED):
+            arguments = [_argument(value) for value in self._inputs.values()]
+            y = last_tensor(self.name, self.function(*arguments))
+        known = set(map(id, [*arguments, *own.values()]))
+        for leaf in (parent for node in reversed(tape(y)) for parent in node.parents if isinstance(parent, Tensor)):
+            if id(leaf) not in known:
+                known.add(id(leaf))
+                own[leaf.name or f"leaf {len(own)}"] = leaf
+        return {name: p for name, p in own.items() if p.requires_grad}
+
+
+def _argument(value: Any) -> Any:
+    """What the function is handed: a Tensor where a gradient is wanted, arrays and the rest as they are."""
+    return Tensor(to_device(value), requires_grad=True) if is_float(value) else to_device(value)

@@ -1,0 +1,190 @@
+"""Hand-written against composed: rounding is told from a bug, and a bug by the first name it shows in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, Case
+
+from autograd import Op, Tensor, modes, no_grad, observe
+from autograd.debug import DebugError, break_on, compare
+from autograd.debug.comparison import row_of
+from autograd.gradcheck import GradcheckError
+from minillm.layers import LayerNorm
+from minillm.layers.activations import gelu
+from minillm.layers.dropout import Dropout
+
+COMPOSED = [case for case in CASES if Op.registry[case.op].composed]
+RNG = np.random.default_rng(0)
+
+
+def called(case: Case) -> Any:
+    return lambda *inputs: Op.registry[case.op](*inputs, **case.attributes)
+
+
+@pytest.mark.parametrize("case", COMPOSED, ids=str)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_rounding_explains_all_that_an_op_and_its_composition_differ_by(case: Case, dtype: str) -> None:
+    found = compare(called(case), *case.make(dtype))
+    assert found.different == []
+    assert found.dtype == dtype
+
+
+@pytest.mark.parametrize("op", sorted({case.op for case in COMPOSED}))
+def test_a_gradient_off_by_one_part_in_ten_thousand_is_different_in_float32(
+    op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Op.registry[op].backward.reference
+
+    def wrong(dy: Any, *saved: Any) -> Any:
+        return [None if dx is None else dx * dx.dtype.type(1.0001) for dx in right(dy, *saved)]
+
+    monkeypatch.setattr(Op.registry[op].backward, "reference", wrong)
+    case = next(case for case in COMPOSED if case.op == op)
+    found = compare(called(case), *case.make("float32"))
+    assert found.different
+    assert {row.kind for row in found.different} == {"gradient"}
+
+
+def test_a_primitive_has_one_path_and_is_exact() -> None:
+    found = compare(lambda x: (x.exp() * x).sum(), RNG.standard_normal((2, 3)))
+    assert {row.verdict for row in found.rows} == {"exact"}
+    assert ("x", "gradient") in {(row.name, row.kind) for row in found.rows}
+
+
+def test_dropout_drops_the_same_both_ways() -> None:
+    found = compare(Dropout(0.5), np.ones((8, 8)))
+    assert found.different == []
+    assert found["x", "gradient"].shape == (8, 8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_it_computes_in_the_dtype_that_is_asked_for(dtype: str) -> None:
+    norm = LayerNorm(5, dtype="float32")  # float32
+    x = RNG.standard_normal((3, 5))
+    assert compare(norm, x).dtype == "float64"  # the widest
+    found = compare(norm, x, dtype=dtype)
+    assert found.dtype == dtype
+    assert not found.different
+    assert 2**-60 < found.worst.relative < 2**-18
+    assert (found.worst.relative > 2**-30) == (dtype == "float32")
+
+
+def test_parameters_their_gradients_and_inputs_stay_as_they_were() -> None:
+    norm, x = LayerNorm(5, dtype="float32"), Tensor(np.ones((3, 5), np.float32), requires_grad=True)
+    norm.weight.grad = np.full(5, 2, np.float32)
+    weight, grad = norm.weight.data, norm.weight.grad
+    compare(norm, x, dtype="float64")
+    assert norm.weight.data is weight
+    assert norm.weight.grad is grad
+    np.testing.assert_array_equal(grad, 2)
+    assert norm.bias is not None
+    assert norm.bias.grad is None
+    assert x.grad is None
+
+
+def test_parameters_that_a_function_reaches_by_itself_are_compared() -> None:
+    norm = LayerNorm(5, dtype="float32")
+    norm.weight.name = "scale"
+    found = compare(lambda x: norm(x), np.ones((3, 5)))
+    assert {"x", "scale"} < {row.name for row in found.rows if row.kind == "gradient"}
+
+
+def test_the_callers_modes_have_no_part_in_it() -> None:
+    seen: list[Op] = []
+    with observe(lambda op, *_: seen.append(op)), break_on(op="gelu"), no_grad():
+        found = compare(gelu, RNG.standard_normal((2, 3)))
+        assert modes.observer.get() is not None
+    assert found.rows
+    assert not found.different
+    assert seen == []
+
+
+def test_random_numbers_go_on_as_if_nothing_had_happened() -> None:
+    np.random.seed(3)  # noqa: NPY002  # a user's layer may draw from it
+    expected = np.random.rand()  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002
+    compare(gelu, np.ones(3))
+    assert np.random.rand() == expected  # noqa: NPY002
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def row(handwritten: Any, composed: Any, noise: float = 0.0) -> Any:
+    a, b = np.asarray(handwritten), np.asarray(composed)
+    return row_of("x", "value", a, b, np.full(a.shape, noise), "float64")
+
+
+def test_the_same_bits_are_exact_also_where_they_are_no_numbers() -> None:
+    assert row([1.0, np.nan, np.inf], [1.0, np.nan, np.inf]).verdict == "exact"
+    assert row([True, False], [True, False]).verdict == "exact"
+    assert row(np.zeros((0, 3)), np.zeros((0, 3))).verdict == "exact"
+
+
+def test_a_difference_within_64_roundings_and_their_noise_is_approximate() -> None:
+    eps = 2.0**-52
+    found = row([3.0, 1 + 60 * eps], [3.0, 1.0])
+    assert found.verdict == "approximate"
+    assert found.absolute == 60 * eps
+    assert found.relative == 20 * eps
+    assert found.of_bound == 60 / 64
+    assert row([3.0, 1 + 70 * eps], [3.0, 1.0]).verdict == "different"
+    assert row([3.0, 1 + 70 * eps], [3.0, 1.0], noise=eps).verdict == "approximate"
+
+
+@pytest.mark.parametrize(
+    ("handwritten", "composed"),
+    [([1.0, np.nan], [1.0, 2.0]), ([1.0, np.inf], [1.0, 2.0]), ([np.inf], [-np.inf]), ([1.0], [1.0, 1.0])],
+)
+def test_what_is_not_finite_on_one_side_or_of_another_size_is_different(handwritten: Any, composed: Any) -> None:
+    found = row(handwritten, composed, noise=1.0)
+    assert found.verdict == "different"
+    assert found.absolute == np.inf
+
+
+def test_merged_rows_are_read_in_their_order() -> None:
+    a = np.arange(6.0)
+    assert row(a.reshape(2, 3), a).verdict == "exact"
+
+
+# --- what cannot be compared ------------------------------------------------------------------------------------------
+
+
+def test_a_layer_that_is_not_there_is_told_with_the_nearest() -> None:
+    with pytest.raises(DebugError, match=r"there is no layer 'block' .*LayerNorm runs"):
+        compare(LayerNorm(3, dtype="float32"), np.ones((2, 3)), layer="block")
+
+
+def test_a_function_without_anything_that_gets_a_gradient_says_so() -> None:
+    with pytest.raises(DebugError, match="nothing that gets a gradient"):
+        compare(lambda n: Tensor(np.ones(3)), 3)
+
+
+def test_a_function_whose_output_has_no_history_says_so() -> None:
+    with pytest.raises(DebugError, match="without history"):
+        compare(lambda x: Tensor(x.data), np.ones(3))
+
+
+def test_a_function_that_returns_no_tensor_says_so() -> None:
+    with pytest.raises(GradcheckError, match="return a Tensor"):
+        compare(lambda x: x.data, np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "double"])
+def test_a_dtype_that_is_none_of_the_two_is_told(dtype: str) -> None:
+    with pytest.raises(DebugError, match="choose one of 'float64', 'float32'"):
+        compare(gelu, np.ones(3), dtype=dtype)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_line_for_each_row_and_fits_a_terminal() -> None:
+    found = compare(LayerNorm(5, dtype="float32"), RNG.standard_normal((3, 5)))
+    lines = str(found).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith("LayerNorm, hand-written against composed (float64): ")
+    assert [line.split()[0] for line in lines[2:] if not line.startswith((" ", "only"))] == [r.name for r in found.rows]
