@@ -141,9 +141,9 @@ function histogram(picture) {
   const svg = makeSvg("svg", { class: "bins", viewBox: `0 0 ${n} 34`, preserveAspectRatio: "none", role: "img",
     "aria-label": `Histogram from ${show(picture.low, 3)} to ${show(picture.high, 3)}` });
   picture.bins.forEach((count, i) => {
-    const tall = count ? Math.max(1, (33 * count) / most) : 0, middle = picture.low + ((i + 0.5) / n) * (picture.high - picture.low);
-    svg.append(makeSvg("rect", { x: i + 0.08, width: 0.84, y: 34 - tall, height: tall,
-      fill: middle < 0 ? "var(--negative)" : "var(--positive)" }));
+    const tall = count ? Math.max(1, (33 * count) / most) : 0, end = (j) => picture.low + (j / n) * (picture.high - picture.low);
+    const kind = end(i + 1) < 0 ? "negative" : end(i) > 0 ? "positive" : "soft";  // soft: 0 lies in it
+    svg.append(makeSvg("rect", { x: i + 0.08, width: 0.84, y: 34 - tall, height: tall, fill: `var(--${kind})` }));
   });
   return [svg, make("div", { class: "ends" }, make("span", {}, show(picture.low, 3)), make("span", {}, show(most) + " most"),
     make("span", {}, show(picture.high, 3)))];
@@ -151,22 +151,23 @@ function histogram(picture) {
 
 function facts(picture) {
   const list = make("dl", { class: "facts" });
-  const add = (name, value, kind = "") => list.append(make("dt", {}, name), make("dd", { class: kind }, show(value)));
-  for (const name of ["norm", "mean", "std", "min", "max"]) add(name, picture[name]);
+  const add = (name, value, kind = "") => {
+    list.append(make("div", { class: kind }, make("dt", {}, name), make("dd", {}, show(value))));
+  };
+  const many = /int|bool/.test(picture.dtype) ? ["min", "max"] : ["norm", "mean", "std", "min", "max"];
+  if (picture.rows * picture.columns > 1) for (const name of many) add(name, picture[name]);
+  else if (Number.isFinite(picture.min)) add("value", picture.min);
   if (picture.nan) add("NaN", picture.nan, "bad");
   if (picture.inf) add("inf", picture.inf, "bad");
   return list;
 }
 
 // Everything about one array.
-function card(name, picture, note = "") {
+function card(name, picture) {
   const shape = `(${picture.shape.join(", ")}${picture.shape.length === 1 ? "," : ""}) ${picture.dtype}`;
   const element = make("div", { class: "card", "data-name": name },
-    make("p", { class: "name" }, make("b", {}, name), make("span", {}, shape), make("span", {}, note)));
-  if (picture.rows && picture.columns) {
-    element.append(...heatMap(picture));
-    if (picture.rows * picture.columns > 1) element.append(...histogram(picture));
-  }
+    make("p", { class: "name" }, make("b", {}, name), make("span", {}, shape)));
+  if (picture.rows * picture.columns > 1) element.append(...heatMap(picture), ...histogram(picture));
   element.append(facts(picture));
   return element;
 }

@@ -42,8 +42,8 @@ function attentionHead(name, picture, tokens, first) {
 function showAttention(data) {
   const { tokens, first, note, layers } = data.attention;
   $("attention-note").textContent = note;
-  $("heads").replaceChildren(...layers.map((heads, layer) => make("div", { class: "heads" }, ...heads.map((id, head) =>
-    attentionHead(`layer ${layer}, head ${head}`, data.pictures[id], tokens, first)))));
+  $("heads").replaceChildren(...layers.map((layer) => make("div", { class: "heads" }, ...layer.heads.map((id, head) =>
+    attentionHead(`${layer.name}, head ${head}`, data.pictures[id], tokens, first)))));
 }
 
 function showFlow(flow) {

@@ -24,6 +24,7 @@ from minillm.debug.page.highlight import highlight
 from minillm.debug.page.pictures import Pictures, number
 from minillm.debug.session import Session
 from minillm.files import replacing
+from minillm.layers.attention import attention
 
 _SCRIPTS = ("draw.js", "diagram.js", "layers.js", "page.js")
 _MOST_TOKENS = 64  # beside an attention map: more could not be read
@@ -37,6 +38,11 @@ def write_page(session: Session, path: Path | str) -> None:
     Raises:
         UserError: the file cannot be written; one that had the name is then unchanged.
     """
+    with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:  # fails before the work
+        file.write(_page(session))
+
+
+def _page(session: Session) -> str:
     data = json.dumps(report(session), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     parts = {
         "title": html.escape(session.title),
@@ -44,9 +50,7 @@ def write_page(session: Session, path: Path | str) -> None:
         "script": "(() => {\n'use strict';\n" + "\n".join(map(_file, _SCRIPTS)) + "\n})();",
         "data": data,  # has no "<": nothing in it can end the element
     }
-    page = re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _file("template.html"))
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _file("template.html"))
 
 
 def report(session: Session) -> dict[str, Any]:
@@ -130,7 +134,10 @@ def _flow(flow: Flow, places: dict[Node, int], difference: float | None) -> dict
         "target": flow.name,
         "node": places.get(flow.target) if isinstance(flow.target, Node) else None,
         "difference": None if difference is None else number(difference),
-        **{name: None if x is None else number(np.linalg.norm(x.astype(np.float64).ravel())) for name, x in norms.items()},
+        **{
+            name: None if x is None else number(np.linalg.norm(x.astype(np.float64).ravel()))
+            for name, x in norms.items()
+        },
     }
 
 
@@ -175,12 +182,16 @@ def _source(source: OpSource) -> dict[str, Any]:
 def _attention(session: Session, pictures: Pictures) -> dict[str, Any]:
     """A picture for each head of each layer, of the last tokens where there are many."""
     n, most = len(session.tokens), _MOST_TOKENS
-    maps = [session.attention_maps(layer)[:, -most:, -most:] for layer in range(session.model.config.n_layer)]
+    nodes = [node for node in session.nodes[::-1] if node.op is attention]
+    maps = [session.attention_maps(layer)[:, -most:, -most:] for layer in range(len(nodes))]
     return {
         "tokens": session.tokens[-most:],
         "first": max(n - most, 0),
         "note": f"Shown are the last {most} of {n} tokens." if n > most else "",
-        "layers": [[pictures.place(head) for head in heads] for heads in maps],
+        "layers": [
+            {"name": node.layer or "attention", "heads": [pictures.place(head) for head in heads]}
+            for node, heads in zip(nodes, maps, strict=True)
+        ],
     }
 
 
