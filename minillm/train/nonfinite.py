@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autograd import Op, Stream, Tensor, no_grad, observe, use_stream
+from autograd import Stream, use_stream
+from autograd.backends import Array
+from autograd.debug import NonFiniteError, debug
 from minillm.data.loader import Batch
 from minillm.errors import UserError
 from minillm.files import replacing
 from minillm.model import GPT
-
-
-class _Found(Exception):
-    """Ends the forward pass at the first output that is not finite."""
 
 
 def stop_at_non_finite(run: Path, step: int, model: GPT, batches: Sequence[Batch], stream: Stream) -> NoReturn:
@@ -36,40 +32,27 @@ def stop_at_non_finite(run: Path, step: int, model: GPT, batches: Sequence[Batch
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, ids=ids, targets=targets)
     raise UserError(
-        f"step {step} gave numbers that are not finite, first in {origin}; the weights are those of step {step - 1} "
+        f"step {step} gave numbers that are not finite: {origin}; the weights are those of step {step - 1} "
         f"and the batch is in {str(path)!r}: lower --lr or --clip, lengthen --warmup, and start again or --resume"
     )
 
 
 def find_origin(model: GPT, batches: Sequence[Batch], stream: Stream) -> str:
-    """The first layer, in order of execution, whose output is not finite; failing that, gradients that are not."""
-    paths = {id(module): path for path, module in model.named_modules()}
+    """What the first number that is not finite was, as the step runs once more; its gradients are overwritten.
 
-    def check(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Tensor) -> None:
-        if not np.isfinite(y.data).all():
-            raise _Found(f"the output of {_calling_layer(paths)} ({op.name})")
-
+    The step runs in parts then, which may keep a sum just finite: failing that, a gradient that is not.
+    """
+    broken = [name for name, p in model.named_parameters() if not _is_finite(p.gradient_set())]
+    model.zero_grad()
     try:
-        with no_grad(), use_stream(stream), observe(check):
+        with use_stream(stream), debug(model):
             for ids, targets in batches:
-                model(ids, targets)
-    except _Found as found:
-        return str(found)
+                model.loss(ids, targets).backward()
+    except NonFiniteError as error:
+        return error.origin.sentence
     # all outputs are finite, so a backward pass made it: backward runs from the end, so the last one was the first
-    broken = [name for name, p in model.named_parameters() if not _is_finite(p.grad)]
-    return f"the gradient of {broken[-1]}" if broken else "the sum of the gradients' squares"
+    return f"first the gradient of {broken[-1]}" if broken else "the sum of the gradients' squares"
 
 
-def _is_finite(array: NDArray[Any] | None) -> bool:
+def _is_finite(array: Array | None) -> bool:
     return array is None or bool(np.isfinite(array).all())
-
-
-def _calling_layer(paths: dict[int, str]) -> str:
-    """Path of the innermost module whose method is on the call stack; the model itself has the path ""."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        path = paths.get(id(frame.f_locals.get("self")))
-        if path is not None:
-            return path or "the model"
-        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost
-    return "the model"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,16 +74,8 @@ def test_training_learns(make_trainer: MakeTrainer) -> None:
     assert trainer.val_loss < entropy - 0.2
 
 
-@pytest.mark.parametrize(
-    ("path", "layer"),
-    [
-        ("blocks.1.mlp.fc.weight", r"blocks\.1\.mlp\.fc \(linear\)"),
-        ("blocks.0.ln2.bias", r"blocks\.0\.ln2 \(layernorm\)"),
-    ],
-)
-def test_a_non_finite_loss_names_the_layer_and_keeps_the_batch(
-    make_trainer: MakeTrainer, path: str, layer: str
-) -> None:
+@pytest.mark.parametrize("path", ["blocks.1.mlp.fc.weight", "blocks.0.ln2.bias"])
+def test_a_non_finite_loss_names_what_it_comes_from_and_keeps_the_batch(make_trainer: MakeTrainer, path: str) -> None:
     trainer = make_trainer(dropout=0.1)
     trainer.update()
     trainer.save()
@@ -90,7 +83,8 @@ def test_a_non_finite_loss_names_the_layer_and_keeps_the_batch(
     before = trainer.model.flat.data.copy()
     saved = make_trainer().loader
     saved.load_state_dict(trainer.loader.state_dict())
-    with pytest.raises(UserError, match=rf"step 2 .* first in the output of {layer}; .*nonfinite-step-2\.npz"):
+    said = rf"step 2 .*: the parameter {re.escape(path)} came in with inf at .*; .*nonfinite-step-2\.npz"
+    with pytest.raises(UserError, match=said):
         trainer.update()
     np.testing.assert_array_equal(trainer.model.flat.data, before)
     with np.load(trainer.out / "nonfinite-step-2.npz", allow_pickle=False) as file:
@@ -103,7 +97,7 @@ def test_a_gradient_that_is_not_finite_is_named(make_trainer: MakeTrainer) -> No
     trainer = make_trainer()
     dict(trainer.model.named_parameters())["blocks.0.attn.proj.weight"].grad[1, 2] = np.nan
     assert find_origin(trainer.model, [next(trainer.loader)], trainer.stream) == (
-        "the gradient of blocks.0.attn.proj.weight"
+        "first the gradient of blocks.0.attn.proj.weight"
     )
 
 
