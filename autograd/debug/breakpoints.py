@@ -34,7 +34,7 @@ class break_on:
         op: name of an op, such as "layernorm".
         layer: path of a layer, which stands for all below it too; with wildcards, such as "blocks.*.attn".
         param: name of a parameter that gets a gradient from this step; with wildcards.
-        norm_above: the norm of one of the step's gradients is above this.
+        norm_above: the norm of one of the step's gradients is above this, or NaN.
         nonfinite: one of the step's gradients has a NaN or an infinity.
         changed: a Tensor whose gradient this step changes, or a NumPy array that has other values than at the step
             before.
@@ -42,8 +42,8 @@ class break_on:
         call: is handed the Step instead of stopping in the debugger; may edit `step.dxs`.
 
     Raises:
-        DebugError: nothing was given, or no op has that name. At `backward()`: a layer or parameter that is not on its
-            tape, or a condition that raised.
+        DebugError: nothing was given, something of the wrong kind, or no op has that name. At `backward()`: a layer,
+            parameter or Tensor that is not on its tape, or a condition that raised.
     """
 
     def __init__(
@@ -58,6 +58,14 @@ class break_on:
         when: Callable[[Step], bool] | None = None,
         call: Callable[[Step], Any] | None = None,
     ) -> None:
+        for name, value in {"op": op, "layer": layer, "param": param}.items():
+            if not isinstance(value, str | None):
+                raise DebugError(f"{name} is {value!r}: give its name, a string")
+        for name, function in {"when": when, "call": call}.items():
+            if function is not None and not callable(function):
+                raise DebugError(f"{name} is {function!r}: give a function, which is handed the step")
+        if not isinstance(norm_above, int | float | None):
+            raise DebugError(f"norm_above is {norm_above!r}: give a number")
         given = (op, layer, param, norm_above, changed, when)
         if all(value is None for value in given) and not nonfinite:
             raise DebugError(
@@ -86,16 +94,25 @@ class break_on:
     def check(self, tape: list[Node]) -> None:
         """
         Raises:
-            DebugError: the layer or parameter it waits for is not on this tape.
+            DebugError: the layer, parameter or Tensor it waits for is not on this tape.
         """
+        if any(str(node.op) == "checkpoint" for node in tape):
+            return  # what it computes again is on no tape before it runs
         if self.layer is not None:
             layers = {path for node in tape if node.layer for path in and_those_above(node.layer)}
             if not any(within(path, self.layer) for path in layers):
-                raise unknown("layer", self.layer, layers, " on this tape")
+                raise unknown("layer", self.layer, layers, f" on this tape{_fast_kernels(tape)}")
         if self.param is not None:
             names = [name for node in tape for name in _parameter_names(node)]
             if not any(fnmatch.fnmatchcase(name, self.param) for name in names):
                 raise unknown("parameter", self.param, names, " on this tape")
+        if isinstance(self.changed, Tensor) and not any(
+            self.changed.node is node if self.changed.node else self.changed in node.parents for node in tape
+        ):
+            raise DebugError(
+                f"changed={self.changed!r} is not on this tape: give a Tensor that the loss was computed from, "
+                "or a NumPy array"
+            )
 
     def stops_at(self, step: Step) -> bool:
         """Whether to stop in the debugger; where there is a callback it is called instead.
@@ -111,18 +128,21 @@ class break_on:
         return False
 
     def _holds(self, step: Step) -> bool:
-        node, dxs = step.node, [dx for dx in step.dxs if dx is not None]
+        node = step.node
+        wanted = zip(node.parents, step.dxs, strict=False)
+        dxs = [dx for parent, dx in wanted if parent is not None and dx is not None]
+        changed = self.changed is None or self._has_changed(step)  # of every step, to compare with the one before
         if self.op is not None and str(node.op) != self.op:
             return False
         if self.layer is not None and not within(node.layer or "", self.layer):
             return False
         if self.param is not None and not any(fnmatch.fnmatchcase(n, self.param) for n in _parameter_names(node)):
             return False
-        if self.norm_above is not None and not any(np.linalg.norm(dx.ravel()) > self.norm_above for dx in dxs):
+        if self.norm_above is not None and all(np.linalg.norm(dx.ravel()) <= self.norm_above for dx in dxs):
             return False
         if self.nonfinite and all(np.isfinite(dx).all() for dx in dxs):
             return False
-        if self.changed is not None and not self._has_changed(step):
+        if not changed:
             return False
         return self.when is None or self._condition(step)
 
@@ -154,6 +174,16 @@ class break_on:
                 f"the condition of break_on(when=...){where} raised {type(error).__name__}: {error}, at step "
                 f"{step.index} ({step.name}): mend the condition, which is handed the step"
             ) from error
+
+
+def _fast_kernels(tape: list[Node]) -> str:
+    """What to say of a layer that is missing where some ops ran as fast kernels."""
+    if all(not isinstance(node.op, Op) or node.backward is node.op.backward.reference for node in tape):
+        return ""
+    return (
+        ", where a fast kernel may stand for several layers (to have each on the tape, run the forward pass inside "
+        'debug() or use_backend("numpy"))'
+    )
 
 
 def _parameter_names(node: Node) -> list[str]:

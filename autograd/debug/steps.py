@@ -139,8 +139,8 @@ def _copies_where_shared(node: Node, dy: Array, dxs: list[Array | None]) -> dict
     """
     shared = {}
     others: list[Any] = [dy, *(node.saved or ())]
-    for i, dx in enumerate(dxs):
-        if dx is None:
+    for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
+        if parent is None or dx is None:
             continue
         if not isinstance(dx, np.ndarray) or not dx.flags.writeable or shares_memory(dx, others):
             shared[i] = dx
@@ -259,6 +259,14 @@ def _restore(notes: _Notes) -> None:
             grad[...] = values
 
 
+def _check_kept(node: Node) -> None:
+    if node.saved is None:
+        raise DebugError(
+            f"{node!r} was freed by another backward() while this one was stepped through: "
+            "run the forward pass again, or call that one with retain_graph=True"
+        )
+
+
 class Steps:
     """An iterator over the steps of one backward pass, which can also go back. Made by `Tensor.backward_steps`."""
 
@@ -302,16 +310,13 @@ class Steps:
             self._ended = True
             raise StopIteration
         node = nodes[self._next]
-        if node.saved is None:
-            raise DebugError(
-                f"{node!r} was freed by another backward() while this one was stepped through: "
-                "run the forward pass again, or call that one with retain_graph=True"
-            )
+        _check_kept(node)
         undo = _Undo(self._next, node, run.grads[node])
         with run:
             token = journal.set(undo.note)
             try:
                 dy = run.start(node)
+                assert node.saved is not None
                 dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
                 check_gradients(node, dxs)
             except BaseException:
@@ -377,6 +382,7 @@ class Steps:
         """Let the gradients of the step it stopped at accumulate."""
         if self.step is None:
             return
+        _check_kept(self.step.node)
         undo = self._undo[-1]
         undo.before_delivery(self.step, self._run)
         token = journal.set(undo.note)
