@@ -55,8 +55,8 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
 
 
 def gelu_tanh_backward(dy: Array, x: Array, s: Array) -> tuple[Array]:
-    du = _TWICE_SQRT_2_OVER_PI * (1 + 3 * _CUBIC * x * x)  # du/dx, of x's shape
-    return (dy * s * (1 + x * (1 - s) * du),)
+    slope = _TWICE_SQRT_2_OVER_PI * (1 + 3 * _CUBIC * x * x)  # du/dx, of x's shape
+    return (dy * s * (1 + x * (1 - s) * slope),)
 
 
 relu = Op(relu_forward, relu_backward)
@@ -80,7 +80,8 @@ def gelu_tanh_composed(x: Tensor) -> Tensor:
     u = math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)  # of x's shape
     below = x.data.real < 0
     e = where(below, u, -u).exp()  # e^-|u|, at most 1
-    return x * where(below, e, 1) / (1 + e)
+    s = where(below, e, 1) / (1 + e)  # of x's shape
+    return x * s
 
 
 @gelu_tanh.fast("numba")

@@ -72,7 +72,9 @@ def cross_entropy_composed(
         w = w * weights.data  # constants: the op has no gradient for them
     onehot = counted[..., None] & (targets[..., None] == np.arange(V, like=targets))  # (..., V)
     shifted: Tensor = logits - logits.data.real.max(-1, keepdims=True)  # (..., V), softmax's shift: a constant
-    nll = shifted.exp().sum(-1).log() - where(onehot, shifted, 0).sum(-1)  # (...)
+    e = shifted.exp()  # (..., V)
+    total = e.sum(-1)  # (...)
+    nll = total.log() - where(onehot, shifted, 0).sum(-1)  # (...)
     weight_sum = w.sum()
     loss: Tensor = (nll * w).sum() / np.where(weight_sum == 0, 1, weight_sum)
     return loss

@@ -56,9 +56,11 @@ layernorm = Op(layernorm_forward, layernorm_backward)
 
 @layernorm.composition
 def layernorm_composed(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, eps: float = 1e-5) -> Tensor:
-    xc = x - x.mean(-1, keepdims=True)  # (..., C)
+    mean = x.mean(-1, keepdims=True)  # (..., 1)
+    xc = x - mean  # (..., C)
     variance = (xc**2).mean(-1, keepdims=True)  # (..., 1)
-    scaled = xc / (variance + eps).sqrt() * weight  # (..., C)
+    xhat = xc / (variance + eps).sqrt()  # (..., C)
+    scaled = xhat * weight  # (..., C)
     return scaled if bias is None else scaled + bias
 
 

@@ -133,8 +133,10 @@ def attention_composed(
         allowed = allowed & (mask[:, None, None] if mask.ndim == 2 else mask[:, None])  # (B, 1, 1 or T, T)
     some = allowed.any(-1, keepdims=True)  # (..., 1): a query with no key at all has no softmax, and gets zeros
     probs = where(some, softmax(where(allowed | ~some, scores, -np.inf)), 0)  # (B, H, T, T)
-    kept = probs  # (B, H, T, T)
     if dropout:
         keep = keep_mask(probs.shape, dropout, dropout_key, qkv.data)  # (B, H, T, T)
-        kept = where(keep, probs / (1 - dropout), 0)
-    return (kept @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
+        kept = where(keep, probs / (1 - dropout), 0)  # (B, H, T, T)
+        heads = kept @ v  # (B, H, T, D)
+    else:
+        heads = probs @ v  # (B, H, T, D)
+    return heads.transpose(0, 2, 1, 3).reshape(B, T, C)
