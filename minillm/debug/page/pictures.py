@@ -16,7 +16,7 @@ from autograd.debug.picture import picture
 
 def number(x: float) -> float | str:
     """As JSON can hold it: "nan", "inf" and "-inf" are text there."""
-    return float(x) if math.isfinite(x) else str(float(x))
+    return x if math.isfinite(x) else str(x)
 
 
 class Pictures:

@@ -135,7 +135,7 @@ def _flow(flow: Flow, places: dict[Node, int], difference: float | None) -> dict
         "node": places.get(flow.target) if isinstance(flow.target, Node) else None,
         "difference": None if difference is None else number(difference),
         **{
-            name: None if x is None else number(np.linalg.norm(x.astype(np.float64).ravel()))
+            name: None if x is None else number(float(np.linalg.norm(x.astype(np.float64).ravel())))
             for name, x in norms.items()
         },
     }
@@ -158,7 +158,7 @@ def _value(session: Session, node: Node, pictures: Pictures) -> list[list[Any]]:
 
 def _places(node: Node) -> list[list[str]]:
     """[whose, file and line, the line's code] of the layer's call and of the user's."""
-    found = []
+    found: list[tuple[str, tuple[str, int]]] = []
     for whose, place in (("layer's line", node.origin.caller_line), ("your line", node.origin.user_line)):
         if place is not None and all(place != other for _, other in found):
             found.append((whose, place))
