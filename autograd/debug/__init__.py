@@ -10,6 +10,8 @@ from autograd.debug.nonfinite_origin import NonFinite, NonFiniteError
 from autograd.debug.saved_bytes import SavedBytes, saved_bytes
 from autograd.debug.stepping import set_trace
 from autograd.debug.steps import Flow, Step, Steps
+from autograd.debug.summary import Summary
+from autograd.debug.trace import trace
 from autograd.tensor import Tensor
 
 
@@ -28,9 +30,11 @@ __all__ = [
     "SavedBytes",
     "Step",
     "Steps",
+    "Summary",
     "break_on",
     "compare",
     "debug",
     "saved_bytes",
     "set_trace",
+    "trace",
 ]
