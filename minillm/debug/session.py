@@ -176,8 +176,8 @@ def small_config(**overrides: Any) -> GPTConfig:
 
 
 def _piece(text: str, n: int, seed: int) -> str:
-    """`n` characters from the start of a line on, or all there are behind it."""
-    place = int(np.random.default_rng(seed).integers(max(len(text) - 2 * n, 1)))
+    """`n` characters from the start of a line on; of a shorter text all."""
+    place = int(np.random.default_rng(seed).integers(max(len(text) - n + 1, 1)))
     line = text.rfind("\n", 0, place) + 1
     return text[line : line + n]
 

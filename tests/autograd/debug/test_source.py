@@ -33,6 +33,14 @@ def scaled_backward(dy, factor):
     return (factor * dy,)
 
 
+def cube_forward(x):
+    """The third power.
+
+    y = x^3
+    """
+    return x * x * x, (3 * x * x,)
+
+
 def source_of(op: Op, *arrays: np.ndarray, **attributes: object) -> OpSource:
     y = op(*(Tensor(a, requires_grad=True) for a in arrays), **attributes)
     assert y.node is not None
@@ -55,7 +63,7 @@ def test_a_file_of_one_op_gives_its_formula_title_and_functions_with_their_line_
 
 def test_a_file_of_several_ops_gives_the_formula_of_the_one_that_is_asked_for() -> None:
     assert source_of(exp, X).formula == "exp       y = e**x       dx = dy * y"
-    assert source_of(Op.registry["reshape"], X, shape=(6,)).formula.startswith("reshape, transpose      dx = dy,")
+    assert source_of(Op.registry["transpose"], X).formula == "reshape, transpose      dx = dy, moved back"
     formula = source_of(gelu_tanh, X).formula
     assert [line[:19] for line in formula.splitlines()] == ["gelu_tanh  u = 2 sq", "           dx = dy "]
 
@@ -92,7 +100,12 @@ def test_without_a_formula_in_a_docstring_what_the_forward_returns_is_the_formul
 
 
 def test_a_formula_may_stand_in_the_function_s_own_docstring() -> None:
-    assert formula_of("cube", "The third power.\n\ny = x**3\nFor all x.") == "y = x**3"
+    assert source_of(Op(cube_forward, scaled_backward), X).formula == "y = x^3"
+
+
+def test_a_title_is_no_formula_and_prose_between_formulas_leaves_one_empty_line() -> None:
+    docstring = "The power n = 3.\n\ny = x**3\n\nThis needs\nsome words.\n\ndx = 3 x**2 dy\n"
+    assert formula_of("cube", docstring) == "y = x**3\n\ndx = 3 x**2 dy"
 
 
 def test_an_op_typed_at_a_prompt_gives_its_name_and_no_lines() -> None:

@@ -14,7 +14,8 @@ from minillm import GPT, GPTConfig, UserError
 from minillm.data.corpus import read_corpus
 from minillm.debug import Session
 from minillm.layers.attention import attention_probs, split_heads
-from minillm.tokenizer import ByteTokenizer, CharTokenizer
+from minillm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer
+from minillm.tokenizer.special import END_OF_TEXT
 from minillm.weights import save_model
 
 CONFIG = GPTConfig(vocab_size=256, context_length=12, n_layer=2, n_head=2, d_model=16)
@@ -64,6 +65,12 @@ def test_it_begins_with_real_text_and_each_position_is_to_predict_the_next(sessi
     assert "not trained" in session.title
 
 
+def test_wherever_in_the_text_it_begins_the_context_is_full(tmp_path: Path) -> None:
+    (tmp_path / "short lines.txt").write_text("ab\n" * 6)  # 18 characters, 13 of which are taken
+    sessions = [Session.from_text(config=CONFIG, data=[str(tmp_path)], seed=seed) for seed in range(10)]
+    assert {ByteTokenizer().decode(session.ids[0]) for session in sessions} == {"ab\n" * 4}
+
+
 def test_left_to_its_defaults_it_is_a_small_model_on_the_standard_library() -> None:
     session = Session.from_text()
     assert ByteTokenizer().decode(session.ids[0]) in read_corpus().text
@@ -109,6 +116,13 @@ def test_walked_to_its_end_it_has_the_gradients_of_backward(session: Session) ->
     _, loss = session.model(session.ids, session.targets)
     loss.backward()
     assert_equal_gradients(stepped, gradients(session))
+
+
+def test_gradients_of_earlier_passes_are_set_to_zero(session: Session) -> None:
+    for _ in session.steps:
+        pass
+    again = Session(session.model, session.ids, session.targets, session.tokenizer, "again")
+    assert not again.model.flat.grad.any()
 
 
 def test_a_stop_is_the_same_from_wherever_it_is_gone_to(session: Session) -> None:
@@ -262,6 +276,13 @@ def test_a_run_and_a_prompt_give_its_tokens_and_the_trained_weights(run: Path) -
     np.testing.assert_array_equal(
         session.model.token_embedding.weight.data, GPT(session.model.config, seed=3).token_embedding.weight.data
     )
+
+
+def test_a_prompt_may_have_special_tokens(tmp_path: Path) -> None:
+    tokenizer = BPETokenizer.train("a b", vocab_size=257, special_tokens=[END_OF_TEXT])
+    config = GPTConfig(vocab_size=257, context_length=6, n_layer=1, n_head=1, d_model=8)
+    save_model(tmp_path / "model.safetensors", GPT(config), tokenizer)
+    assert Session.from_run(tmp_path, f"a{END_OF_TEXT}b").tokens == ["a", END_OF_TEXT]
 
 
 @pytest.mark.parametrize(
