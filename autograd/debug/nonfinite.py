@@ -126,13 +126,12 @@ class _Watch:
         """The node's backward made it out of finite numbers."""
         place, hint = Place.of(dx, inf=self.results.inf), ""
         record = self.results.of_node(node)
-        if record is not None and record.dropped_by is not None:
+        if record is not None:
             first = record.first()
             assert first.facts is not None
-            hint = (
-                f"in forward, {first.facts.sentence} ({first.origin}), until {record.dropped_by} dropped it: "
-                "what is dropped still takes part in backward"
-            )
+            hint = f"in forward, {first.facts.sentence} ({first.origin})"
+            if record.dropped_by is not None:
+                hint += f", until {record.dropped_by} dropped it: what is dropped still takes part in backward"
         at = node.origin
         sentence = f"the backward of {op_in_layer(node.op, at)} made {place} of the gradient of its {name}"
         arguments = named(node.backward, (run.dy, *(node.saved or ())))

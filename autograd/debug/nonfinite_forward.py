@@ -30,7 +30,7 @@ class Record:
         sources: those of its inputs that are not finite either, where ops made them.
         facts: where it is the first of its kind, for all that is known.
         on_purpose: nothing but infinities that somebody put there, such as a mask's.
-        dropped_by: the op that took it up and gave finite numbers.
+        dropped_by: the op that took it, or what came of it, up and gave finite numbers, with its line.
     """
 
     number: int
@@ -43,20 +43,20 @@ class Record:
 
     def first(self) -> Record:
         """The result that this one comes from: the earliest, before those put there on purpose."""
-        known = [record for record in self._next_to_here() if record.facts is not None]
+        known = [record for record in self.all_it_comes_from() if record.facts is not None]
         return min(known, key=lambda record: (record.on_purpose, record.number))
 
     def described(self) -> NonFinite:
         """The facts about where it came from, with the ops it went through."""
-        first, onwards = self.first(), self._next_to_here()
+        first, onwards = self.first(), self.all_it_comes_from()
         assert first.facts is not None
         chain: list[Record | None] = [first]
         while (last := chain[-1]) is not None:
             chain.append(onwards[last])
         return replace(first.facts, spread=tuple(op_in_layer(r.op, r.origin) for r in chain if r is not None))
 
-    def _next_to_here(self) -> dict[Record, Record | None]:
-        """All that it comes from and itself, each with the next on the shortest way here."""
+    def all_it_comes_from(self) -> dict[Record, Record | None]:
+        """Itself and all others on the way here, each with the next one on the shortest."""
         onwards: dict[Record, Record | None] = {self: None}
         queue = [self]
         for record in queue:  # grows meanwhile
@@ -94,9 +94,8 @@ class Results:
 
     def of(self, x: Any) -> Record | None:
         """What made this Tensor or array, if that is known and it was not finite."""
-        array = _array(x)
-        entry = self._by_array.get(id(array))
-        return entry[1] if entry is not None and entry[0]() is array else None
+        entry = self._by_array.get(id(_array(x)))
+        return None if entry is None else entry[1]
 
     def of_node(self, node: Node) -> Record | None:
         """The node's result, if it was not finite."""
@@ -116,9 +115,9 @@ class Results:
         for record in sources:
             self.loose.pop(record.number, None)
         if self.finite(y):
-            self._forget(id(y.data))
-            for record in sources:
-                record.dropped_by = f"{op} ({y.node.origin if y.node else origin.here()})"
+            for source in sources:
+                for record in source.all_it_comes_from():
+                    record.dropped_by = f"{op} ({y.node.origin if y.node else origin.here()})"
             return
         record = self._record(op, inputs, attributes, y, y.node.origin if y.node else origin.here())
         key = id(y.data)
@@ -143,7 +142,7 @@ class Results:
         elif all(source.on_purpose for source in sources):
             on_purpose = bool(wrong) and self._are_handed_on(wrong.values(), y)
             arrays = {name: x for name, x in came_in.items() if np.ndim(_array(x))}
-            if came_in if on_purpose else arrays and not sources:
+            if came_in if on_purpose else arrays:
                 facts = self._came_in(op, at, arrays or came_in)
             elif not on_purpose:
                 facts = self._made(op, at, {**values, **attributes}, y, sources)

@@ -81,7 +81,7 @@ class NonFinite:
         lines += [f"  {operand}" for operand in self.operands]
         if len(self.spread) > 1:
             chain = self.spread
-            if len(chain) > 2 * _ENDS:
+            if len(chain) > 2 * _ENDS + 1:
                 chain = (*chain[:_ENDS], f"{len(chain) - 2 * _ENDS} more", *chain[-_ENDS:])
             lines.append(f"  it spread: {' -> '.join(chain)}")
         return "\n".join(lines + ([f"  {self.hint}"] if self.hint else []))

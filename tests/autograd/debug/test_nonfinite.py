@@ -98,6 +98,7 @@ def test_a_log_of_zero_is_named_with_its_line_index_operand_and_the_way_it_went(
     text = str(found)
     assert text.startswith("log in blocks.1.mlp gave -inf at [0, 2, 5], the first of 1 among 256 numbers\n")
     assert f"at {__file__}:{found.user_line[1]}: return y.log()" in text  # type: ignore[index]
+    assert text.count(__file__) == 1
     assert "x = 0 there; (2, 8, 16) float32" in text or "x = -0 there; (2, 8, 16) float32" in text
 
 
@@ -202,6 +203,12 @@ def test_data_that_came_in_with_infinity_is_named() -> None:
         ops.matmul(x[:, :2], weight[:2]).tanh().sum().backward()
 
 
+def test_a_nan_out_of_an_infinite_number_is_named_with_both_operands() -> None:
+    with pytest.raises(NonFiniteError, match="multiply gave nan at") as raised, debug():
+        (leaf(0) * np.inf).sum().backward()
+    assert {operand.name: operand.value for operand in raised.value.origin.operands} == {"a": 0, "b": np.inf}
+
+
 # ------------------------------------------------------------------------------------------------- backward alone
 def log_where_positive(x: Tensor) -> Tensor:
     logs = x.log()  # <- dropped log
@@ -256,6 +263,12 @@ def test_what_forward_dropped_is_told_with_who_dropped_it() -> None:
     assert f"({at}), until where ({drops}) dropped it" in found.hint
 
 
+def test_what_forward_dropped_later_on_is_told_too() -> None:
+    x = leaf(1, 0, 2)
+    with pytest.raises(NonFiniteError, match=r"in forward, log gave -inf .*, until where .* dropped it"), debug():
+        ops.where(x.data > 0, x.log() * 2 + 1, 0).sum().backward()
+
+
 def test_in_a_gpt_it_has_the_layer_too() -> None:
     found = origin_in(lambda x: (x * 0).sqrt())
     assert (found.op, found.layer) == ("sqrt", "blocks.1.mlp")
@@ -286,6 +299,8 @@ def test_infinities_are_let_through_on_request_and_nan_is_not() -> None:
         (x.sqrt() + (x * 0 - 1e400)).sum().backward()
     assert x.grad is not None
     assert np.isinf(x.grad[0])
+    with pytest.raises(NonFiniteError, match=r"multiply gave nan at \[1\], the first of 1 among 2"), debug(inf=False):
+        (Tensor(np.array([np.inf, 0])) * np.inf).sum()
     with pytest.raises(NonFiniteError, match="the backward of log made nan"), debug(inf=False):
         ops.where(x.data > 0, x.log(), 0).sum().backward()
 
@@ -315,8 +330,8 @@ def test_an_upstream_gradient_that_is_infinite_is_named() -> None:
 def test_stepping_raises_before_the_gradient_accumulates_and_takes_a_mended_one() -> None:
     x = leaf(0, 1)
     with debug():
-        steps = x.sqrt().sum().backward_steps()
-        next(steps)
+        steps = ((x * 7).sqrt() * 3).sum().backward_steps()
+        next(steps), next(steps)
         step = next(steps)
         assert step.node.op.name == "sqrt"
         with pytest.raises(NonFiniteError, match=r"the backward of sqrt made inf at \[0\]"):
@@ -324,8 +339,15 @@ def test_stepping_raises_before_the_gradient_accumulates_and_takes_a_mended_one(
         assert x.grad is None
         assert steps.step is step
         step.dxs[0] = np.array([0, 0.5])
+        next(steps)
+        steps.back()
+        step.dxs[0] = np.array([0, np.inf])
+        with pytest.raises(NonFiniteError, match=r"the backward of sqrt made inf at \[1\](.|\n)*  dy = 3 there"):
+            next(steps)
+        step.dxs[0] = np.array([0, 0.5])
+        next(steps)
         assert list(steps) == []
-    np.testing.assert_array_equal(x.grad, [0, 0.5])
+    np.testing.assert_array_equal(x.grad, [0, 3.5])
 
 
 # ------------------------------------------------------------------------------------------------- no false alarms
@@ -415,6 +437,13 @@ def test_another_exception_goes_through_with_a_note() -> None:
         leaf(1).log()
         raise KeyError("mine")
     assert not hasattr(raised.value, "__notes__")
+
+
+def test_backward_of_a_leaf_is_let_through() -> None:
+    x = leaf(2)
+    with debug():
+        x.backward()
+    np.testing.assert_array_equal(x.grad, [1])
 
 
 def test_a_caught_error_is_raised_once() -> None:
