@@ -5,9 +5,9 @@ function clip(text, n = 8) {
   return letters.length > n ? letters.slice(0, n - 1).join("") + "…" : text;
 }
 
-// One head: rows are queries, columns keys; `first` is the position of the first token.
-function attentionHead(name, picture, tokens, first) {
-  const T = tokens.length, side = Math.max(9, Math.min(22, Math.floor(400 / T))), size = Math.min(12, side - 1);
+// One head: rows are queries, columns keys; `first` is the position of the first token, `width` the pixels there are.
+function attentionHead(name, picture, tokens, first, width) {
+  const T = tokens.length, side = Math.max(9, Math.min(20, Math.floor((width - 115) / T))), size = Math.min(12, side - 1);
   const labels = tokens.map((token) => clip(token)), longest = size * 0.62 * Math.max(...labels.map((l) => [...l].length));
   const room = 8 + Math.max(longest, size), upright = longest <= side - 2;
   const total = room + side * T, canvas = make("canvas", { role: "img", "aria-label": `Attention of ${name}` });
@@ -42,8 +42,9 @@ function attentionHead(name, picture, tokens, first) {
 function showAttention(data) {
   const { tokens, first, note, layers } = data.attention;
   $("attention-note").textContent = note;
-  $("heads").replaceChildren(...layers.map((layer) => make("div", { class: "heads" }, ...layer.heads.map((id, head) =>
-    attentionHead(`${layer.name}, head ${head}`, data.pictures[id], tokens, first)))));
+  const most = innerWidth < 1100 ? 2 : 4;  // heads beside each other
+  $("heads").replaceChildren(...layers.map(({ name, heads }) => make("div", { class: "heads" }, ...heads.map((id, head) =>
+    attentionHead(`${name}, head ${head}`, data.pictures[id], tokens, first, (innerWidth - 50) / Math.min(most, heads.length))))));
 }
 
 function showFlow(flow) {
