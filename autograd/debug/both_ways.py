@@ -12,6 +12,8 @@ from autograd import modes
 from autograd.backends import Array
 from autograd.debug.comparison import Comparison, row_of
 from autograd.debug.errors import DebugError, unknown
+from autograd.debug.trace import trace
+from autograd.debug.traced import Traced
 from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, to_host, upstream
 from autograd.gradcheck.frozen import frozen_randomness, randomness_put_back
 from autograd.gradcheck.tape import in_place, last_tensor
@@ -24,6 +26,7 @@ from autograd.tensor import Tensor
 SEED = 0
 DRAWS = 4  # passes with every number moved by a rounding
 VALUE, GRADIENT = "value", "gradient"
+RESULT_S, BACKWARD_S = 1, 2  # in a trace's order: what an op returned, and locals of its backward
 
 
 def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, dtype: str | None) -> Comparison:
@@ -70,6 +73,8 @@ class _Both:
     def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], dtype: str | None) -> None:
         self.function, self.name = function, getattr(function, "__name__", type(function).__name__)
         self._inputs = named(function, [x.data if isinstance(x, Tensor) else x for x in inputs])
+        # layers of a model know their paths, which `layer` and errors use too
+        self._models = [function] if hasattr(function, "path") and function.path is None else []
         self._parameters = self._find_parameters()
         values = {**self._inputs, **{name: p.data for name, p in self._parameters.items()}}
         floats = [x.dtype for x in values.values() if is_float(x)]
@@ -88,22 +93,24 @@ class _Both:
         composed = modes.compose(layer is not None, layer=layer or "*")
         with frozen_randomness(SEED), in_place(self._parameters, values), composed:
             leaves = {name: _argument(values[name]) for name in self._inputs}
-            y = last_tensor(self.name, self.function(*leaves.values()))
-            if y.node is None:
-                raise DebugError(
-                    f"{self.name} returned a Tensor without history, so there is no backward to compare: "
-                    "compute it from its inputs with ops of the engine, outside no_grad()"
-                )
-            layers = {node.layer for node in tape(y) if node.layer}
-            if rng is not None:
-                for node in tape(y):
-                    node.saved = tuple(jitter(s, rng) for s in node.saved or ())
-            dy = np.ones(y.shape, y.dtype) if y.size == 1 else upstream(y.data, np.random.default_rng(SEED))
-            y.backward(to_device(dy if rng is None else jitter(dy, rng)))
-            arrays = {("y", VALUE): to_host(y.data)}
+            with trace(*self._models, arrays=True) as t:  # it gives no name to what is bound to _y
+                _y = last_tensor(self.name, self.function(*leaves.values()))
+                if _y.node is None:
+                    raise DebugError(
+                        f"{self.name} returned a Tensor without history, so there is no backward to compare: "
+                        "compute it from its inputs with ops of the engine, outside no_grad()"
+                    )
+                layers = {node.layer for node in tape(_y) if node.layer}
+                if rng is not None:
+                    for node in tape(_y):
+                        node.saved = tuple(jitter(s, rng) for s in node.saved or ())
+                dy = np.ones(_y.shape, _y.dtype) if _y.size == 1 else upstream(_y.data, np.random.default_rng(SEED))
+                _y.backward(to_device(dy if rng is None else jitter(dy, rng)))
+            arrays = _arrays(t)
             for name, leaf in {**leaves, **self._parameters}.items():
                 if isinstance(leaf, Tensor) and leaf.grad is not None:
                     arrays[name, GRADIENT] = to_host(leaf.grad).copy()
+            t.close()
         return _Run(arrays, layers)
 
     def noise(self, exact: _Run) -> dict[tuple[str, str], Array]:
@@ -137,3 +144,23 @@ class _Both:
 def _argument(value: Any) -> Any:
     """What the function is handed: a Tensor where a gradient is wanted, arrays and the rest as they are."""
     return Tensor(to_device(value), requires_grad=True) if is_float(value) else to_device(value)
+
+
+def _arrays(t: trace) -> dict[tuple[str, str], Array]:
+    """What was traced, in the order in which the forward and then the backward pass came to it."""
+    traced = [each for each in map(t.__getitem__, t) if isinstance(each, Traced)]
+    values = {(each.name, VALUE): (each.value, _turn(each, is_gradient=False)) for each in traced}
+    grads = {(each.name, GRADIENT): (each.grad, _turn(each, is_gradient=True)) for each in traced}
+    found = {key: pair for key, pair in (values | grads).items() if pair[0] is not None}
+    return {key: np.array(array) for key, (array, _) in sorted(found.items(), key=lambda item: item[1][1])}
+
+
+def _turn(each: Traced, *, is_gradient: bool) -> tuple[bool, int, bool]:
+    """Sorts first what the forward pass made, by op, then what the backward pass made, by op from the last on.
+
+    Of one op, the gradient that comes in is that of its result; its function's own arrays are computed from it.
+    """
+    op, turn = each.order
+    if is_gradient or turn == BACKWARD_S:
+        return True, -op, turn != RESULT_S
+    return False, op, turn == RESULT_S

@@ -114,7 +114,8 @@ class Comparison:
             lines.append(f"{name:<{name_width}}  {row.kind:<8}  {row.shape!s:<16}  {row.verdict:<11}{numbers}".rstrip())
         for what, names in (("hand-written", self.only_handwritten), ("composed", self.only_composed)):
             if names:
-                lines += textwrap.wrap(f"only {what}: {', '.join(names)}", WIDTH, subsequent_indent="  ")
+                text = f"only {what}, {len(names)}: {', '.join(names)}"
+                lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
         if self.different:
             lines.append(f"the first that differs: {self.different[0]}")
         return "\n".join(lines)

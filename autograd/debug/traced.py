@@ -53,6 +53,11 @@ class Traced:
         self.name, self._entry = name, entry
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Number of its op; 0 for locals of the op's forward, 1 for its result, 2 for locals of its backward."""
+        return self._entry.order
+
+    @property
     def op(self) -> str:
         """The op that made it."""
         return self._entry.op

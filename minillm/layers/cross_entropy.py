@@ -70,7 +70,8 @@ def cross_entropy_composed(
     w = counted.astype(logits.data.real.dtype)  # (...)
     if weights is not None:
         w = w * weights.data  # constants: the op has no gradient for them
-    onehot = counted[..., None] & (targets[..., None] == np.arange(V, like=targets))  # (..., V)
+    t = np.where(counted, targets, 0)  # (...)
+    onehot = t[..., None] == np.arange(V, like=targets)  # (..., V)
     shifted: Tensor = logits - logits.data.real.max(-1, keepdims=True)  # (..., V), softmax's shift: a constant
     e = shifted.exp()  # (..., V)
     total = e.sum(-1)  # (...)

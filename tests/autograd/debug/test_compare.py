@@ -48,6 +48,30 @@ def test_a_gradient_off_by_one_part_in_ten_thousand_is_different_in_float32(
     assert {row.kind for row in found.different} == {"gradient"}
 
 
+@pytest.mark.parametrize(
+    ("op", "values", "gradients"),
+    [
+        ("layernorm", {"mean", "xc", "xhat"}, {"xhat"}),
+        ("attention", {"q", "k", "v", "probs"}, {"q", "k", "v", "scores"}),
+        ("cross_entropy", {"shifted", "e", "total", "nll"}, set()),
+        ("gelu", {"cdf"}, set()),
+        ("gelu_tanh", {"s"}, set()),
+        ("softmax", {"e"}, set()),
+        ("attention_half", {"qkv"}, {"qkv"}),
+        ("feed_forward_half", {"h"}, {"h"}),
+        ("head_loss", {"logits"}, {"logits"}),
+    ],
+)
+def test_intermediates_are_compared_by_the_names_that_both_paths_give_them(
+    op: str, values: set[str], gradients: set[str]
+) -> None:
+    case = next(case for case in COMPOSED if case.op == op)
+    found = compare(called(case), *case.make())
+    assert values <= {row.name for row in found.rows if row.kind == "value"}
+    assert gradients <= {row.name for row in found.rows if row.kind == "gradient"}
+    assert not set(found.only_handwritten) & set(found.only_composed)
+
+
 def test_a_primitive_has_one_path_and_is_exact() -> None:
     found = compare(lambda x: (x.exp() * x).sum(), RNG.standard_normal((2, 3)))
     assert {row.verdict for row in found.rows} == {"exact"}
