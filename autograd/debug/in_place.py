@@ -234,7 +234,7 @@ def _is_whole(index: ast.expr) -> bool:
 
 
 def _is_view(value: ast.AST | None) -> bool:
-    return isinstance(value, (ast.Subscript, ast.Attribute)) or (
+    return isinstance(value, (ast.Name, ast.Subscript, ast.Attribute)) or (
         isinstance(value, ast.Call) and _last_name(value.func) in _VIEWS
     )
 
