@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autograd import modes, origin
-from autograd.debug.nonfinite_origin import NonFinite, Place, is_number, op_in_layer, operands, origin_facts
+from autograd.debug.nonfinite_origin import NonFinite, Place, fit, is_number, op_in_layer, operands, origin_facts
 from autograd.names import named
 from autograd.op import Op
 from autograd.origin import Origin
@@ -153,8 +153,8 @@ class Results:
         if bool(np.isnan(y.data).any()):
             return False
         handed = [~np.isfinite(_array(x)) for x in wrong]
-        if any(np.broadcast_shapes(a.shape, y.shape) != y.shape for a in handed):
-            return True  # it moves numbers about
+        if not fit(y.shape, y.shape, *(a.shape for a in handed)):
+            return True  # the op moves numbers about
         return not bool((~np.isfinite(y.data) & ~functools.reduce(np.logical_or, handed)).any())
 
     def _came_in(self, op: Op, at: Origin, values: dict[str, Any]) -> NonFinite:

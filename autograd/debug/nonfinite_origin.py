@@ -132,7 +132,7 @@ def operands(values: Mapping[str, Any], place: Place) -> tuple[Operand, ...]:
     """Of the arrays and numbers among `values`, as seen from one number of the result."""
     values = {name: x.data if isinstance(x, Tensor) else x for name, x in values.items()}
     arrays = {name: to_host(x) for name, x in values.items() if hasattr(x, "dtype") and hasattr(x, "shape")}
-    elementwise = _fit(place.shape, *(a.shape for a in arrays.values()))
+    elementwise = fit(place.shape, *(a.shape for a in arrays.values()))
     found = []
     for name, x in values.items():
         if name in arrays:
@@ -144,7 +144,7 @@ def operands(values: Mapping[str, Any], place: Place) -> tuple[Operand, ...]:
     return tuple(found)
 
 
-def _fit(shape: tuple[int, ...], *shapes: tuple[int, ...]) -> bool:
+def fit(shape: tuple[int, ...], *shapes: tuple[int, ...]) -> bool:
     """Whether arrays of these shapes have a number for each of one of `shape`."""
     try:
         return np.broadcast_shapes(*shapes) == shape

@@ -386,6 +386,8 @@ def test_scores_masked_with_minus_infinity_are_let_through_but_a_row_of_nothing_
     with debug():
         ops.softmax(ops.where(allowed[:1], x, -np.inf)).sum().backward()
         ops.softmax(x + np.where(allowed[:1], 0, -np.inf)).sum().backward()
+        scores = ops.where(allowed[:1], x, -np.inf)
+        ops.softmax(ops.concatenate(scores.reshape(3, 2).transpose(), scores.reshape(2, 3), axis=1)).sum().backward()
     with pytest.raises(NonFiniteError, match=r"softmax gave nan at \[1, 0\]") as raised, debug():  # noqa: PT012
         scores = ops.where(allowed, x, -np.inf)  # <- masks
         ops.softmax(scores).sum().backward()
