@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import standin
+from cases import CASES, Case
 
 from autograd import Op, Stream, Tensor, checkpoint, compose, modes, no_grad, observe, ops, use_backend, use_stream
 from autograd.debug import DebugError, NonFinite, NonFiniteError, debug
@@ -201,6 +202,26 @@ def test_data_that_came_in_with_infinity_is_named() -> None:
     said = r"in forward, what matmul was handed as a came in .*, until tanh .* dropped it"
     with pytest.raises(NonFiniteError, match=said), debug():
         ops.matmul(x[:, :2], weight[:2]).tanh().sum().backward()
+
+
+@pytest.mark.parametrize("composed", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_whatever_an_op_was_handed_is_named(case: Case, composed: bool) -> None:
+    op = Op.registry[case.op]
+    for i in case.wrt(case.make()):
+        for wrong in (np.nan, np.inf, -np.inf):
+            inputs = case.make()
+            if not inputs[i].size:
+                continue
+            inputs[i].flat[-1] = wrong
+            with np.errstate(all="ignore"):
+                got_out = not np.isfinite(case.run(inputs)[0]).all()
+            inputs[i] = Tensor(inputs[i], requires_grad=True)
+            inputs[i].name = "x"
+            said = "the parameter x came in with (nan|-?inf)"
+            expected = pytest.raises(NonFiniteError, match=said) if got_out else nullcontext()
+            with expected, debug(), compose(composed):
+                op(*inputs, **case.attributes)
 
 
 def test_a_nan_out_of_an_infinite_number_is_named_with_both_operands() -> None:
