@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from autograd.debug.summary import Summary
 
 ROWS, COLUMNS = 64, 96  # most cells of a heat map
 BINS = 32
+_PART = 1 << 16  # elements that are counted at a time: a picture takes little memory, however large the array
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ def picture(array: Any, *, rows: int = ROWS, columns: int = COLUMNS) -> Picture:
     """Of an array of any backend, number of axes and dtype, or of a number; of complex numbers their magnitudes."""
     a = np.asarray(backends.backend_of(array).to_host(array))
     values = np.abs(a) if a.dtype.kind == "c" else a
-    table = values.reshape(-1, a.shape[-1] if a.ndim and a.size else 1).astype(np.float64)  # (R, C)
-    finite = table[np.isfinite(table)]  # (n,)
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    cells = _cells(table, rows, columns)
-    return Picture(a.shape, str(a.dtype), cells, low, high, _histogram(finite, low, high), Summary.of(a))
+    table = values.reshape(-1, a.shape[-1] if a.ndim and a.size else 1)  # (R, C)
+    summary = Summary.of(a)
+    low, high = (0.0, 0.0) if math.isnan(summary.min) else (summary.min, summary.max)
+    return Picture(
+        a.shape, str(a.dtype), _cells(table, rows, columns), low, high, _histogram(table, low, high), summary
+    )
 
 
 def _cells(table: Array, rows: int, columns: int) -> Array:
@@ -56,8 +59,10 @@ def _cells(table: Array, rows: int, columns: int) -> Array:
     if not table.size:
         return np.zeros((0, 0), np.float32)
     tops, lefts = (_starts(n, most) for n, most in zip(table.shape, (rows, columns), strict=True))
-    largest = np.maximum.reduceat(np.maximum.reduceat(table, tops, 0), lefts, 1)  # NaN where there is one
-    smallest = np.minimum.reduceat(np.minimum.reduceat(table, tops, 0), lefts, 1)
+    largest, smallest = (
+        pick.reduceat(pick.reduceat(table, tops, 0), lefts, 1).astype(np.float64)  # NaN where there is one
+        for pick in (np.maximum, np.minimum)
+    )
     cells = np.where(largest >= -smallest, largest, smallest)
     most = np.finfo(np.float32).max
     seen = np.isfinite(largest) & np.isfinite(smallest)
@@ -70,11 +75,16 @@ def _starts(n: int, most: int) -> Array:
     return np.arange(n_blocks) * n // n_blocks
 
 
-def _histogram(finite: Array, low: float, high: float) -> Array:
-    """Counts (BINS,) over [low, high]; equal values lie in the middle.
+def _histogram(table: Array, low: float, high: float) -> Array:
+    """Counts (BINS,) of the finite values over [low, high]; equal values lie in the middle.
 
     `np.histogram` refuses a range of a few roundings, which the mean's gradient has, and one that overflows.
     """
-    width = high / 2 - low / 2
-    place = (finite / 2 - low / 2) / width if width else np.full(finite.shape, 0.5)
-    return np.bincount(np.minimum((place * BINS).astype(int), BINS - 1), minlength=BINS)
+    counts, width = np.zeros(BINS, int), high / 2 - low / 2
+    n_rows = max(_PART // max(table.shape[1], 1), 1)
+    for start in range(0, len(table), n_rows):
+        part = table[start : start + n_rows].astype(np.float64)
+        finite = part[np.isfinite(part)]  # (n,)
+        place = (finite / 2 - low / 2) / width if width else np.full(finite.shape, 0.5)
+        counts += np.bincount(np.minimum((place * BINS).astype(int), BINS - 1), minlength=BINS)
+    return counts

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import CASES, Case
 
 from autograd import Op, Tensor, checkpoint, compose, no_grad, observe
 from autograd.debug import DebugError, break_on
@@ -51,6 +52,17 @@ def test_every_node_of_a_float32_gpt_is_right_at_its_own_numbers() -> None:
         assert check.passed, check.text
         assert check.gradients
         assert max(check.gradients.values()) < 1e-8
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_op_passes_in_each_of_its_cases(case: Case) -> None:
+    inputs = case.make("float32")
+    wrt = case.wrt(inputs)
+    with record_calls() as calls:
+        y = Op.registry[case.op](*(Tensor(x, True) if i in wrt else x for i, x in enumerate(inputs)), **case.attributes)
+    check = calls.check(y.node)
+    assert check.passed, check.text
+    assert len(check.gradients) == len(wrt)
 
 
 def test_the_gradient_of_each_input_is_named_with_how_near_it_is() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,20 @@ def test_the_histogram_counts_what_numpy_s_does() -> None:
     expected, _ = np.histogram(a, BINS)
     assert np.abs(picture(a).histogram - expected).max() <= 1  # on an edge, rounding decides
     assert picture(a).histogram.sum() == a.size
+
+
+def test_a_large_array_is_counted_whole_in_little_memory() -> None:
+    a = np.random.default_rng(3).uniform(size=(700, 1000)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        p = picture(a.T)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * a.nbytes
+    assert p.histogram.sum() == a.size
+    np.testing.assert_allclose(p.histogram, a.size / BINS, rtol=0.05)
+    np.testing.assert_array_equal(p.cells, by_hand(a.T, 64, 96))
 
 
 @pytest.mark.parametrize(
