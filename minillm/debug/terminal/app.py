@@ -21,6 +21,7 @@ from autograd.tape import Node
 from minillm.debug.session import Session
 from minillm.debug.terminal.help import Help
 from minillm.debug.terminal.panes import ArrayPane, SourcePane, TapePane
+from minillm.debug.terminal.style import CSS
 from minillm.debug.terminal.values import values_of
 from minillm.debug.terminal.walk import Kind, Walk
 
@@ -55,26 +56,7 @@ class Stepper(App[None]):
         Binding("G", "last", "Last"),
         Binding("t", "go_to", "To here"),
     ]
-    CSS = """
-    #title { height: 1; padding: 0 1; background: $primary-background; text-wrap: nowrap; text-overflow: ellipsis; }
-    #left { width: 40; }
-    #tape { height: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
-    #source, #arrays { width: 1fr; height: 1fr; }
-    #tape, #source, #arrays { border: round $surface-lighten-2; padding: 0; background: $background; }
-    #tape, #source, #arrays { border-title-color: $text; scrollbar-size-vertical: 1; }
-    #source, #arrays { overflow-y: scroll; }
-    #tape:focus, #source:focus, #arrays:focus { border: round $accent; }
-    #arrays > .option-list--option-highlighted { background: $surface-lighten-1; }
-    #search { display: none; height: 3; }
-    #search.on { display: block; }
-    #message { height: auto; max-height: 4; padding: 0 1; }
-    #message.error { background: $error; color: $text; }
-    #too-small { display: none; width: 100%; height: 100%; content-align: center middle; text-align: center; }
-    .narrow #left { width: 30; }
-    .narrow #look { layout: vertical; }
-    .too-small #all { display: none; }
-    .too-small #too-small { display: block; }
-    """
+    CSS = CSS
 
     def __init__(self, session: Session, break_on: Sequence[str] = ()) -> None:
         super().__init__()
@@ -107,8 +89,9 @@ class Stepper(App[None]):
     def on_resize(self, event: Resize) -> None:
         width, height = event.size
         too_small = width < LEAST_COLUMNS or height < LEAST_ROWS
-        self.screen.set_class(too_small, "too-small")
-        self.screen.set_class(width < _SIDE_BY_SIDE, "narrow")
+        main = self.screen_stack[0]  # help may lie over it
+        main.set_class(too_small, "too-small")
+        main.set_class(width < _SIDE_BY_SIDE, "narrow")
         self.query_one("#too-small", Static).update(
             f"The terminal has {width} columns and {height} rows: "
             f"enlarge it to at least {LEAST_COLUMNS} by {LEAST_ROWS}, or press q"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import functools
+import itertools
 
+import numpy as np
 from rich.color import Color
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from autograd.backends import Array
 from autograd.debug.picture import Picture
 
 _RGB = tuple[int, int, int]
@@ -17,20 +21,40 @@ _ZERO: _RGB = (30, 32, 40)
 _ABOVE: _RGB = (255, 105, 65)
 _NOT_FINITE: _RGB = (255, 0, 220)
 _UPPER_HALF = "▀"
-_STEPS = 24  # shades on either side of zero
+_SHADES = 24  # on either side of zero
+_NO_SHADE = _SHADES + 1  # of a number that is not finite
 
 
-def heat_map(picture: Picture) -> Text:
-    """The cells, each a half block; NaN and infinity in a colour of their own."""
-    shades = _shades(picture)
-    lines = []
-    for row in range(0, len(shades), 2):
-        lower = shades[row + 1] if row + 1 < len(shades) else [None] * len(shades[row])
-        line = Text()
-        for top, bottom in zip(shades[row], lower, strict=True):
-            line.append(_UPPER_HALF, _style(top, bottom))
-        lines.append(line)
-    return Text("\n").join(lines)
+class HeatMap:
+    """The cells of a picture, each a half block; for Rich, which is to show a thousand of them at once.
+
+    Attributes:
+        lines: for every two rows of cells the (upper, lower) shades; the lower one is None below the last row.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        limit = _limit(picture) or 1.0
+        with np.errstate(invalid="ignore"):  # NaN becomes any integer
+            shades = np.rint(picture.cells / limit * _SHADES).clip(-_SHADES, _SHADES)
+        rows = np.where(np.isnan(shades), _NO_SHADE, shades).tolist()
+        pairs = itertools.zip_longest(rows[::2], rows[1::2])
+        self.lines = [list(zip(upper, lower or [None] * len(upper), strict=True)) for upper, lower in pairs]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self.lines:
+            for shades, cells in itertools.groupby(line):
+                yield Segment(_UPPER_HALF * len(list(cells)), style(*shades))
+            yield Segment.line()
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        width = len(self.lines[0]) if self.lines else 0
+        return Measurement(width, width)
+
+
+@functools.cache
+def style(upper: float, lower: float | None) -> Style:
+    """Of a half block with these shades."""
+    return Style(color=_colour(upper), bgcolor=None if lower is None else _colour(lower))
 
 
 def scale(picture: Picture) -> Text:
@@ -39,36 +63,23 @@ def scale(picture: Picture) -> Text:
     text = Text().append(f"{-limit:.2g} " if picture.low < 0 else "0 ", "dim")
     for share in (-1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0):
         if share >= 0 or picture.low < 0:
-            text.append(" ", Style(bgcolor=Color.from_rgb(*_shade(round(share * _STEPS)))))
+            text.append(" ", Style(bgcolor=_colour(round(share * _SHADES))))
     text.append(f" {limit:.2g}", "dim")
     if picture.summary.n_nan or picture.summary.n_inf:
-        text.append("  ")
-        text.append(" ", Style(bgcolor=Color.from_rgb(*_NOT_FINITE)))
+        text.append("  ").append(" ", Style(bgcolor=_colour(_NO_SHADE)))
         text.append(f" {picture.summary.n_nan} nan, {picture.summary.n_inf} inf", "bold")
     return text
 
 
 def _limit(picture: Picture) -> float:
     """What the brightest colour stands for."""
-    limits = [abs(limit) for limit in (picture.low, picture.high) if math.isfinite(limit)]
-    return max(limits, default=0.0)
+    return max(abs(picture.low), abs(picture.high))
 
 
-def _shades(picture: Picture) -> list[list[_RGB]]:
-    limit = _limit(picture) or 1.0
-    cells: Array = picture.cells
-    return [
-        [_NOT_FINITE if math.isnan(x) else _shade(round(max(-1.0, min(1.0, x / limit)) * _STEPS)) for x in row]
-        for row in cells.tolist()
-    ]
-
-
-def _shade(step: int) -> _RGB:
-    """Colour `step` of -_STEPS .. _STEPS."""
-    end, share = (_BELOW if step < 0 else _ABOVE), abs(step) / _STEPS
+def _colour(shade: float) -> Color:
+    """Of shade -_SHADES .. _SHADES."""
+    if shade == _NO_SHADE:
+        return Color.from_rgb(*_NOT_FINITE)
+    end, share = (_BELOW if shade < 0 else _ABOVE), abs(shade) / _SHADES
     r, g, b = (round(zero + (far - zero) * share) for zero, far in zip(_ZERO, end, strict=True))
-    return r, g, b
-
-
-def _style(top: _RGB, bottom: _RGB | None) -> Style:
-    return Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom) if bottom else None)
+    return Color.from_rgb(r, g, b)

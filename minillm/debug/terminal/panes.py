@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.syntax import Syntax
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.events import Resize
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -24,7 +24,9 @@ PANE_KEYS: list[BindingType] = [
     Binding("left", "app.step_back", show=False),
     Binding("tab", "app.focus_next", "Pane", key_display="tab"),
 ]
-_OP_WIDTH = 13  # cross_entropy
+_OP_WIDTH = 13  # cross_entropy; in line where there is...
+_FORMULA_FROM = 9  # rows of the pane
+_ROOM = 36  # columns for the layers' paths too
 
 
 class TapePane(OptionList):
@@ -34,10 +36,15 @@ class TapePane(OptionList):
 
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
+        self._op_width = 0
         self.checks: dict[Node, NodeCheck] = {}
         self._rows = [self._row(place) for place in range(len(walk.nodes))]
         super().__init__(*(Option(row) for row in self._rows), id="tape")
         self.border_title = "tape"
+
+    def on_resize(self, event: Resize) -> None:
+        self._op_width = _OP_WIDTH if event.size.width >= _ROOM else 0
+        self.update_rows()
 
     def update_rows(self) -> None:
         """Draw again what is another than it was."""
@@ -54,19 +61,28 @@ class TapePane(OptionList):
         row.append("▶" if here else "✓" if done else " ", "bold yellow" if here else "green")
         row.append(" " if check is None else "≈" if check.passed else "✗", "green" if check and check.passed else "red")
         style = "bold" if here else "dim" if done else ""
-        row.append(f" {node.op!s:{_OP_WIDTH}} ", style)
+        row.append(f" {node.op!s:{self._op_width}} ", style)
         return row.append(f"{node.layer or ''} ", f"{style} cyan").append(f"{node.shape}", "dim")
 
 
-class SourcePane(VerticalScroll):
-    """Formula, forward and backward of an op with the files' line numbers; one line is marked."""
-
+class _Code(VerticalScroll):
     BINDINGS: ClassVar[list[BindingType]] = PANE_KEYS
 
+
+class SourcePane(Vertical):
+    """Formula of an op, and below it forward and backward with the files' line numbers; one line is marked.
+
+    Attributes:
+        formula: what stands above.
+        code: what stands below, and scrolls.
+    """
+
     def __init__(self) -> None:
-        super().__init__(Static(), id="source")
+        self._head = VerticalScroll(Static(), id="formula", can_focus=False)
+        self._code = _Code(Static(), id="code")
+        super().__init__(self._head, self._code, id="source")
         self._shown: tuple[OpSource, str, NodeCheck | None, int | None] | None = None
-        self.text = Text()
+        self.formula, self.code = Text(), Text()
         self.border_title = "source"
 
     def show(self, source: OpSource, called: str, check: NodeCheck | None, marked: int | None) -> None:
@@ -75,35 +91,49 @@ class SourcePane(VerticalScroll):
             called: where the op was called.
             marked: number of the line to mark.
         """
-        self._shown = source, called, check, marked
-        self._draw()
+        shown = source, called, check, marked
+        if shown != self._shown:
+            self._shown = shown
+            self._draw()
 
-    def on_resize(self, _: Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
+        self._head.display = event.size.height >= _FORMULA_FROM
         self._draw()
 
     def _draw(self) -> None:
         if self._shown is None:
             return
         source, called, check, marked = self._shown
-        width = max(20, self.scrollable_content_region.width)
-        lines = [Text(source.title, "bold"), Text(called, "dim"), Text()]
-        lines += [Text(line, "yellow") for line in source.formula.splitlines()]
-        if check is not None:
-            passed = "passed" if check.passed else "FAILED"
-            lines += [Text(), Text(f"numeric check {passed}: {check.text}", "green" if check.passed else "bold red")]
-        rows = [part for line in lines for part in _fold(line, width)]
+        width = max(20, self._code.scrollable_content_region.width)
+        self.formula = Text("\n").join(_head_rows(source, called, check, width))
+        self._head.query_one(Static).update(self.formula)
+        rows: list[Text] = []
         marked_row = 0
         for name, listing in (("forward", source.forward), ("backward", source.backward)):
-            rows += [Text(), Text(f"{name}  {listing.file}", "bold underline")]
+            rows += [*_fold(Text(f"{name}  {listing.file}", "bold underline"), width)]
             for number, line in enumerate(_coloured(listing), start=listing.first):
                 here = number == marked and marked_row == 0
                 if here:
                     marked_row = len(rows)
                 rows += _numbered(line, number, width, here)
-        self.text = Text("\n").join(rows)
-        self.query_one(Static).update(self.text)
-        top = marked_row - self.scrollable_content_region.height * 2 // 3  # what leads to the line stands above it
-        self.call_after_refresh(self.scroll_to, y=max(0, top), animate=False)
+            rows.append(Text())
+        self.code = Text("\n").join(rows)
+        self._code.query_one(Static).update(self.code)
+        self.call_after_refresh(self._bring_into_view, marked_row)
+
+    def _bring_into_view(self, row: int) -> None:
+        """What leads to the line stands above it."""
+        height = self._code.scrollable_content_region.height
+        self._code.scroll_to(y=max(0, row - height * 2 // 3), animate=False)
+
+
+def _head_rows(source: OpSource, called: str, check: NodeCheck | None, width: int) -> list[Text]:
+    lines = [Text(source.title, "bold"), *(Text(line, "yellow") for line in source.formula.splitlines())]
+    lines.append(Text(called, "dim"))
+    if check is not None:
+        passed = "passed" if check.passed else "FAILED"
+        lines.append(Text(f"numeric check {passed}: {check.text}", "green" if check.passed else "bold red"))
+    return [row for line in lines for row in _fold(line, width)]
 
 
 def _coloured(listing: Listing) -> list[Text]:

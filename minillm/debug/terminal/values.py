@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.console import Group
 from rich.text import Text
 
 from autograd.backends import Array
 from autograd.debug import Flow, Step
-from autograd.debug.picture import picture
+from autograd.debug.picture import COLUMNS, picture
 from autograd.debug.source import OpSource
 from autograd.names import named
 from autograd.op import Op
 from autograd.tape import Node
 from minillm.debug.session import Session
-from minillm.debug.terminal.heat import heat_map, scale
+from minillm.debug.terminal.heat import HeatMap, scale
 from minillm.debug.terminal.lines import assigning_line, computing_line
 
 
@@ -37,18 +38,18 @@ class Value:
     line: int | None = None
     flow: Flow | None = None
 
-    def render(self, width: int, rows: int) -> Text:
-        """Name, statistics, heat map of at most `rows` rows of cells, and where it accumulates."""
+    def render(self, width: int, rows: int) -> Group:
+        """Name, where it accumulates, statistics, and a heat map of at most `rows` rows of cells."""
         text = Text().append(self.name, "bold").append(f"  {self.what}", "dim")
         if self.flow:
             text.append("\n").append_text(_flow(self.flow))
         if not hasattr(self.value, "dtype"):
-            return text.append(f"\n{self.value!r}\n")
-        shown = picture(self.value, rows=rows, columns=max(1, min(96, width)))
-        text.append(f"\n{shown.summary}\n")
-        if self.value.size > 1:
-            text.append_text(heat_map(shown)).append("\n").append_text(scale(shown)).append("\n")
-        return text
+            return Group(text.append(f"\n{self.value!r}\n"))
+        shown = picture(self.value, rows=rows, columns=max(1, min(COLUMNS, width)))
+        text.append(f"\n{shown.summary}")
+        if self.value.size <= 1:
+            return Group(text, Text())
+        return Group(text, HeatMap(shown), scale(shown), Text())
 
 
 def values_of(session: Session, node: Node, step: Step | None, source: OpSource) -> list[Value]:
