@@ -6,20 +6,23 @@ somebody asks.
 
 from __future__ import annotations
 
+import os
 import sys
+import sysconfig
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-_folders = [str(Path(__file__).parent)]  # of this library, and of those that are built on it
-_ours: dict[str, int] = {}  # file -> place of its folder in _folders, or NOBODY_S
-_NOBODY_S = -1
+_ENGINE, _USER_S = 0, -1
+_folders = [str(Path(__file__).parent) + os.sep]  # of this library, and of those that are built on it
+_STANDARD = sysconfig.get_path("stdlib") + os.sep  # its wrappers, such as contextlib's, call for somebody else
+_ours: dict[str, int] = {}  # file -> place of its folder in _folders, or _USER_S
 _FURTHER = 8  # frames above the user's line in which a layer is still looked for
 
 
 def add_library(folder: str) -> None:
     """Files below `folder` are a library's: the user's line is never in them."""
-    _folders.append(folder)
+    _folders.append(folder + os.sep)
     _ours.clear()
 
 
@@ -48,11 +51,11 @@ class Origin:
             if folder:
                 if self.layer is None and code.co_argcount and code.co_varnames[0] == "self":
                     owner = frame.f_locals.get("self")
-                    if hasattr(owner, "named_modules"):
+                    if hasattr(type(owner), "named_modules"):  # of the class: an instance may answer to any name
                         self.layer = owner
                 if self.caller is None:
                     self.caller = code, frame.f_lasti
-                if self.user is None and folder == _NOBODY_S:
+                if self.user is None and folder == _USER_S:
                     self.user = code, frame.f_lasti
                 if self.user is not None:
                     if self.layer is not None:
@@ -89,8 +92,10 @@ def here() -> Origin:
 
 
 def _folder_of(file: str) -> int:
+    if file.startswith(_STANDARD) and "-packages" not in file:
+        return _ENGINE
     inside = (i for i, folder in enumerate(_folders) if file.startswith(folder))
-    return next(inside, _NOBODY_S)
+    return next(inside, _USER_S)
 
 
 def _line(code: CodeType, instruction: int) -> tuple[str, int]:

@@ -17,6 +17,8 @@ from autograd.tape import BackwardPass, Leaf, Node
 if TYPE_CHECKING:
     from autograd.debug.steps import Steps
 
+_LARGE = 10_000_000  # elements; a repr takes no norm of more
+
 
 class Tensor(Leaf):
     """An array, its gradient, and the Node that made it (None for a leaf).
@@ -72,14 +74,16 @@ class Tensor(Leaf):
         return len(self.data)
 
     def __repr__(self) -> str:
-        """Name, shape, dtype, op, norm and the first values, and the norm of the gradient if there is one."""
+        """Name, shape, dtype, op, norm and the first values, and those of the gradient if there is one."""
+        if not hasattr(self, "data"):  # a debugger looks at it before it is made
+            return "Tensor()"
         parts = [f"{self.shape} {self.dtype}"]
         if self.node is not None:
             parts.append(f"{self.node.op}{f' in {self.node.layer}' if self.node.layer else ''}, {self.node.origin}")
         elif self.requires_grad:
             parts.append("requires_grad")
         grad = self.gradient_set()
-        parts += [_numbers(self.numpy())] + ([] if grad is None else [f"grad {_numbers(grad)}"])
+        parts += [_numbers(self.data)] + ([] if grad is None else [f"grad {_numbers(grad)}"])
         return f"Tensor({f'{self.name!r} ' if self.name else ''}{', '.join(parts)})"
 
     def backward(self, dy: Any = None, *, retain_graph: bool = False) -> None:
@@ -144,9 +148,11 @@ Operand: TypeAlias = Tensor | Array | float
 
 
 def _numbers(array: Array) -> str:
-    """Norm and first values."""
-    array = backends.backend_of(array).to_host(array)
-    first = [f"{value:.4g}" if array.dtype.kind in "fc" else str(value) for value in array.ravel()[:3]]
-    with np.errstate(all="ignore"):
-        norm = f"norm {np.linalg.norm(array.ravel()):.4g}, " if array.dtype.kind in "fc" else ""
+    """Norm, up to a size at which it takes no time, and first values: little is brought from a GPU."""
+    corner = np.asarray(backends.backend_of(array).to_host(array[(slice(3),) * array.ndim]))
+    first = [f"{value:.4g}" if array.dtype.kind in "fc" else str(value) for value in corner.ravel()[:3]]
+    norm = ""
+    if array.dtype.kind in "fc" and array.size <= _LARGE:
+        wide = array.ravel().astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+        norm = f"norm {float(np.linalg.norm(wide)):.4g}, "
     return f"{norm}[{', '.join(first)}{', ...' if array.size > len(first) else ''}]"
