@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ class Store:
 
     def __init__(self, memory: int) -> None:
         self.memory, self.in_memory, self.on_disk = memory, 0, 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None  # removes itself, at the latest when Python ends
+        self._folder: Path | None = None
         self._n_files = 0
 
     def put(self, array: Any) -> Kept:
@@ -98,11 +100,13 @@ class Store:
     def close(self) -> None:
         """Remove what is on disk."""
         if self._folder is not None:
-            self._folder.cleanup()
+            self._remove()
             self._folder, self.on_disk = None, 0
 
     def _next_file(self) -> Path:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="trace-", ignore_cleanup_errors=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="trace-"))
+            # at the latest when this store is dropped or Python ends
+            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._n_files += 1
-        return Path(self._folder.name) / f"{self._n_files}.npy"
+        return self._folder / f"{self._n_files}.npy"

@@ -97,8 +97,10 @@ def attention_half_composed(
     n_head: int,
     eps: float = 1e-5,
 ) -> Tensor:
-    qkv = linear_composed(layernorm_composed(x, norm_weight, norm_bias, eps=eps), qkv_weight, qkv_bias)  # (B, T, 3C)
-    return x + linear_composed(attention_composed(qkv, n_head=n_head), proj_weight, proj_bias)  # (B, T, C)
+    normed = layernorm_composed(x, norm_weight, norm_bias, eps=eps)  # (B, T, C)
+    qkv = linear_composed(normed, qkv_weight, qkv_bias)  # (B, T, 3C)
+    a = attention_composed(qkv, n_head=n_head)  # (B, T, C)
+    return x + linear_composed(a, proj_weight, proj_bias)  # (B, T, C)
 
 
 @attention_half.fast("numba")

@@ -93,8 +93,10 @@ def feed_forward_half_composed(
     *,
     eps: float = 1e-5,
 ) -> Tensor:
-    h = linear_composed(layernorm_composed(x, norm_weight, norm_bias, eps=eps), fc_weight, fc_bias)  # (..., F)
-    return x + linear_composed(gelu_tanh_composed(h), proj_weight, proj_bias)  # (..., C)
+    normed = layernorm_composed(x, norm_weight, norm_bias, eps=eps)  # (..., C)
+    h = linear_composed(normed, fc_weight, fc_bias)  # (..., F)
+    a = gelu_tanh_composed(h)  # (..., F)
+    return x + linear_composed(a, proj_weight, proj_bias)  # (..., C)
 
 
 @feed_forward_half.fast("numba")

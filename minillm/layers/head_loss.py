@@ -94,7 +94,8 @@ def head_loss_composed(
     eps: float = 1e-5,
     ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
-    logits = linear(layernorm(x, norm_weight, norm_bias, eps=eps), weight)  # (..., V)
+    y = layernorm(x, norm_weight, norm_bias, eps=eps)  # (..., C)
+    logits = linear(y, weight)  # (..., V)
     return cross_entropy(logits, targets, weights, ignore_index=ignore_index)
 
 
