@@ -10,7 +10,7 @@ from cases import CASES, Case
 
 from autograd import Op, Tensor, checkpoint, compose, no_grad, observe
 from autograd.debug import DebugError, break_on
-from autograd.debug.node_check import LARGE, record_calls
+from autograd.debug.node_check import DIRECTIONS, ONE_BY_ONE, record_calls
 from autograd.ops import where
 from autograd.tape import tape
 from minillm import GPT, GPTConfig
@@ -86,12 +86,13 @@ def test_a_wrong_gradient_is_found_and_told() -> None:
     assert "ratio 1.005" in check.text
 
 
-def test_large_inputs_are_compared_along_random_directions() -> None:
+@pytest.mark.parametrize(("n", "places"), [(ONE_BY_ONE, ONE_BY_ONE), (ONE_BY_ONE + 1, DIRECTIONS)])
+def test_large_inputs_are_compared_along_a_few_random_directions(n: int, places: int) -> None:
     with record_calls() as calls:
-        y = Op(double_forward, double_backward_wrong)(numbers(LARGE))
+        y = Op(double_forward, double_backward_wrong)(numbers(n))
     check = calls.check(y.node)
     assert not check.passed
-    assert "in 4 of 4 places" in check.text
+    assert f"in {places} of {places} places" in check.text
 
 
 def test_ids_masks_and_weights_that_get_no_gradient_pass_as_they_are() -> None:
