@@ -37,7 +37,7 @@ class NodeCheck:
     Attributes:
         gradients: for each input with a gradient the largest relative difference from what was computed numerically;
             without those of which nothing could be compared.
-        passed: whether rounding explains all differences.
+        passed: whether rounding explains all differences; also where nothing could be compared.
         text: the same for people: a paragraph, more where gradients are wrong.
         seconds: how long it took.
     """
@@ -159,9 +159,11 @@ def _checked(call: Call) -> tuple[Report | None, bool, str]:
 def _told(report: Report) -> str:
     """That all gradients are right, and how near they are, in a paragraph."""
     errors = [f"d{row.name} {max(row.errors.values()):.1e}" for row in report.rows if row.errors]
+    if not errors:
+        return f"{report.target}: nothing could be compared, since it has no derivative at any of these places."
     n = sum(row.checked for row in report.rows)
-    kinks = f"; {report.kinks} places without a derivative were left out" if report.kinks else ""
+    kinks = f"; {report.kinks} without a derivative left out" if report.kinks else ""
     return (
         f"{report.target}: the hand-written gradients are right. Largest relative difference from the numeric ones, in "
-        f"{n} comparisons at these very numbers: {', '.join(errors) or 'nothing could be compared'}{kinks}."
+        f"{n} comparisons at these very numbers: {', '.join(errors)}{kinks}."
     )

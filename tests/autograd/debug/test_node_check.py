@@ -14,6 +14,7 @@ from autograd.debug.node_check import DIRECTIONS, ONE_BY_ONE, record_calls
 from autograd.ops import where
 from autograd.tape import tape
 from minillm import GPT, GPTConfig
+from minillm.layers.activations import relu
 from minillm.layers.cross_entropy import cross_entropy
 from minillm.layers.dropout import dropout
 from minillm.layers.linear import linear
@@ -134,6 +135,22 @@ def test_numbers_that_are_not_finite_are_told_and_nothing_is_said_of_gradients()
     assert (check.passed, check.gradients) == (False, {})
     assert check.text.startswith("log could not be checked at these numbers: ")
     assert "not finite" in check.text
+
+
+@pytest.mark.parametrize(
+    ("x", "gradients", "text"),
+    [
+        ([0.0, 0.0], [], "relu: nothing could be compared, since it has no derivative at any of these places."),
+        ([0.0, 1.0], ["x"], "; 1 without a derivative left out."),
+    ],
+)
+def test_places_without_a_derivative_are_told(x: list[float], gradients: list[str], text: str) -> None:
+    with record_calls() as calls:
+        y = relu(Tensor(np.array(x), requires_grad=True))
+    check = calls.check(y.node)
+    assert check.passed
+    assert list(check.gradients) == gradients
+    assert check.text.endswith(text)
 
 
 def test_calls_have_what_the_op_returned() -> None:
