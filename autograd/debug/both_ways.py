@@ -16,10 +16,12 @@ from autograd.debug.trace import trace
 from autograd.debug.traced import Traced
 from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, to_host, upstream
 from autograd.gradcheck.frozen import frozen_randomness, randomness_put_back
+from autograd.gradcheck.subject import name_of
 from autograd.gradcheck.tape import in_place, last_tensor
 from autograd.gradcheck.tolerance import EPS
 from autograd.layer_paths import and_those_above, within
 from autograd.names import named
+from autograd.op import Op
 from autograd.tape import tape
 from autograd.tensor import Tensor
 
@@ -32,7 +34,7 @@ RESULT_S, BACKWARD_S = 1, 2  # in a trace's order: what an op returned, and loca
 def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, dtype: str | None) -> Comparison:
     """What `compare` finds. Arguments and errors are its own."""
     with randomness_put_back(), np.errstate(all="ignore"):
-        both = _Both(function, inputs, dtype)
+        both = Both(function, inputs, dtype)
         handwritten = both.run(both.values)
         if layer != "*" and not any(within(path, layer) for path in handwritten.layers):
             known = {above for path in handwritten.layers for above in and_those_above(path)}
@@ -55,24 +57,25 @@ def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, 
 
 
 @dataclass
-class _Run:
+class Run:
     """What one run left: arrays by (name, what of it), in the order they came, and the layers whose ops ran."""
 
     arrays: dict[tuple[str, str], Array]
     layers: set[str]
 
 
-def _missing(run: _Run, other: _Run) -> list[str]:
+def _missing(run: Run, other: Run) -> list[str]:
     """Names that only the first has."""
     return sorted({name for name, _ in run.arrays} - {name for name, _ in other.arrays})
 
 
-class _Both:
+class Both:
     """A function under comparison, with its values by name."""
 
     def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], dtype: str | None) -> None:
-        self.function, self.name = function, getattr(function, "__name__", type(function).__name__)
-        self._inputs = named(function, [x.data if isinstance(x, Tensor) else x for x in inputs])
+        self.function, self.name = function, name_of(function)
+        signature = function.forward.reference if isinstance(function, Op) else function
+        self._inputs = named(signature, [x.data if isinstance(x, Tensor) else x for x in inputs])
         # layers of a model know their paths, which `layer` and errors use too
         self._models = [function] if hasattr(function, "path") and function.path is None else []
         self._parameters = self._find_parameters()
@@ -88,7 +91,7 @@ class _Both:
             raise DebugError(f"dtype is {self.dtype!r}: choose one of {', '.join(map(repr, EPS))}")
         self.values = {name: to_dtype(value, self.dtype) for name, value in values.items()}
 
-    def run(self, values: Mapping[str, Any], layer: str | None = None, rng: np.random.Generator | None = None) -> _Run:
+    def run(self, values: Mapping[str, Any], layer: str | None = None, rng: np.random.Generator | None = None) -> Run:
         """Forward and backward: with `layer` composed there, with `rng` each saved number moved by a rounding."""
         composed = modes.compose(layer is not None, layer=layer or "*")
         with frozen_randomness(SEED), in_place(self._parameters, values), composed:
@@ -111,10 +114,13 @@ class _Both:
                 if isinstance(leaf, Tensor) and leaf.grad is not None:
                     arrays[name, GRADIENT] = to_host(leaf.grad).copy()
             t.close()
-        return _Run(arrays, layers)
+        return Run(arrays, layers)
 
-    def noise(self, exact: _Run) -> dict[tuple[str, str], Array]:
-        """By how much each number moves when those it is computed from move by a rounding: the most of a few draws."""
+    def noise(self, exact: Run) -> dict[tuple[str, str], Array]:
+        """By how much each number moves when those it is computed from move by a rounding: the most of a few draws.
+
+        At least the mean of its row: of a million numbers, some hardly move in any of the draws.
+        """
         largest = {key: np.zeros(array.shape) for key, array in exact.arrays.items()}
         for draw in range(DRAWS):
             rng = np.random.default_rng((SEED, draw))
@@ -123,7 +129,7 @@ class _Both:
                 if is_float(array) and key in moved.arrays and moved.arrays[key].shape == array.shape:
                     change = np.abs(moved.arrays[key].astype(np.float64) - array) / JITTER_ULPS
                     largest[key] = np.maximum(largest[key], np.where(np.isfinite(change), change, 0))
-        return largest
+        return {key: np.maximum(n, n.mean(-1, keepdims=True)) if n.ndim and n.size else n for key, n in largest.items()}
 
     def _find_parameters(self) -> dict[str, Tensor]:
         """Those of a module, and whatever leaves a function reaches by itself."""

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from autograd.backends import Array
+from autograd.debug.errors import unknown
 from autograd.gradcheck.tolerance import allowed
 
 Verdict = Literal["exact", "approximate", "different"]
@@ -96,8 +97,16 @@ class Comparison:
         return max(self.rows, key=lambda row: row.of_bound)
 
     def __getitem__(self, key: tuple[str, str]) -> Row:
-        """The row of (name, kind)."""
-        return next(row for row in self.rows if (row.name, row.kind) == key)
+        """The row of (name, kind).
+
+        Raises:
+            DebugError: there is none; the message has those nearest to it.
+        """
+        rows = {(row.name, row.kind): row for row in self.rows}
+        if key not in rows:
+            known = [f"{kind} of {name}" for name, kind in rows]
+            raise unknown("row", f"{key[1]} of {key[0]}", known, f" in this comparison of {self.target}")
+        return rows[key]
 
     def __str__(self) -> str:
         count = {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in _VERDICTS}
@@ -106,12 +115,14 @@ class Comparison:
             f"{self.target}, hand-written against composed ({self.dtype}{where}): "
             + ", ".join(f"{n} {verdict}" for verdict, n in count.items())
         ]
-        name_width = min(max([4, *(len(row.name) for row in self.rows)]), 40)
-        lines.append(f"{'name':<{name_width}}  {'':<8}  {'shape':<16}  {'':<11}  {'largest':>8}  relative")
+        shape_width = max([5, *(len(str(row.shape)) for row in self.rows)])
+        name_width = min(max([4, *(len(row.name) for row in self.rows)]), WIDTH - shape_width - 45)
+        lines.append(f"{'name':<{name_width}}  {'':<8}  {'shape':<{shape_width}}  {'':<11}   largest  relative")
         for row in self.rows:
+            name = row.name if len(row.name) <= name_width else f"...{row.name[3 - name_width :]}"
             numbers = "" if row.verdict == "exact" else f"  {row.absolute:>8.1e}  {row.relative:>8.1e}"
-            name = textwrap.shorten(row.name, name_width, placeholder="...")
-            lines.append(f"{name:<{name_width}}  {row.kind:<8}  {row.shape!s:<16}  {row.verdict:<11}{numbers}".rstrip())
+            line = f"{name:<{name_width}}  {row.kind:<8}  {row.shape!s:<{shape_width}}  {row.verdict:<11}{numbers}"
+            lines.append(line.rstrip())
         for what, names in (("hand-written", self.only_handwritten), ("composed", self.only_composed)):
             if names:
                 text = f"only {what}, {len(names)}: {', '.join(names)}"

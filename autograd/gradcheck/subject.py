@@ -247,4 +247,4 @@ def differentiable(values: Values, constants: Sequence[str]) -> list[str]:
 
 def name_of(function: Any) -> str:
     """A name for messages."""
-    return str(getattr(function, "__name__", type(function).__name__))
+    return function.name if isinstance(function, Op) else str(getattr(function, "__name__", type(function).__name__))

@@ -10,7 +10,8 @@ from cases import CASES, Case
 
 from autograd import Op, Tensor, modes, no_grad, observe
 from autograd.debug import DebugError, break_on, compare
-from autograd.debug.comparison import row_of
+from autograd.debug.both_ways import Both
+from autograd.debug.comparison import Comparison, Row, row_of
 from autograd.gradcheck import GradcheckError
 from minillm.layers import LayerNorm
 from minillm.layers.activations import gelu
@@ -174,6 +175,12 @@ def test_merged_rows_are_read_in_their_order() -> None:
     assert row(a.reshape(2, 3), a).verdict == "exact"
 
 
+def test_a_number_that_no_draw_happens_to_move_has_the_noise_of_its_row() -> None:
+    both = Both(lambda x: x.tanh(), (RNG.standard_normal((3, 500)),), None)
+    noise = both.noise(both.run(both.values))["tanh", "value"]
+    assert (noise.min(-1) >= noise.mean(-1) / 2).all()
+
+
 # --- what cannot be compared ------------------------------------------------------------------------------------------
 
 
@@ -197,6 +204,12 @@ def test_a_function_that_returns_no_tensor_says_so() -> None:
         compare(lambda x: x.data, np.ones(3))
 
 
+def test_a_row_that_is_not_there_is_told_with_the_nearest() -> None:
+    found = compare(gelu, np.ones(3))
+    with pytest.raises(DebugError, match=r"no row 'gradient of z' .*did you mean 'gradient of x'"):
+        found["z", "gradient"]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "double"])
 def test_a_dtype_that_is_none_of_the_two_is_told(dtype: str) -> None:
     with pytest.raises(DebugError, match="choose one of 'float64', 'float32'"):
@@ -212,3 +225,13 @@ def test_the_table_has_a_line_for_each_row_and_fits_a_terminal() -> None:
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith("LayerNorm, hand-written against composed (float64): ")
     assert [line.split()[0] for line in lines[2:] if not line.startswith((" ", "only"))] == [r.name for r in found.rows]
+
+
+def test_long_names_lose_their_beginning_and_many_are_not_all_listed() -> None:
+    row = Row("blocks.11." + "a" * 90 + ".probs", "gradient", (12, 12, 1024, 1024), "different", 1.0, 1.0, 9.0)
+    names = [f"blocks.{i}.attn.scores" for i in range(500)]
+    lines = str(Comparison("GPT", "*", "float32", [row], names, [])).splitlines()
+    assert max(map(len, lines)) <= 100 + len(row.name)  # the last line has it whole
+    assert max(map(len, lines[:-1])) <= 100
+    assert ".probs  gradient  (12, 12, 1024, 1024)  different     1.0e+00   1.0e+00" in lines[2]
+    assert len(lines) < 10
