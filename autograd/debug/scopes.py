@@ -7,7 +7,9 @@ Variables are looked at when a frame returns, so `Scopes.left` has to be told of
 
 from __future__ import annotations
 
+import inspect
 import operator
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -163,6 +165,8 @@ class Scopes:
         """Let go of the frames."""
         self._frames.clear()
         self._calls.clear()
+        if sys.version_info < (3, 13) and self._bottom.f_code.co_flags & inspect.CO_OPTIMIZED:
+            self._bottom.f_locals.clear()  # Python's copy, which would keep what the function lets go of
 
     def _bind(self, frame: FrameType, entry: _Frame, unnamed: set[Named | None]) -> None:
         results = set(entry.results) - unnamed

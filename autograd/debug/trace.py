@@ -22,18 +22,21 @@ from contextlib import ExitStack
 from typing import Any
 
 from autograd import backends, modes
+from autograd.backends import Array
 from autograd.debug.errors import DebugError, unknown
 from autograd.debug.scopes import Scopes, named_table
-from autograd.debug.store import Store
-from autograd.debug.traced import Entry, Traced, TracedParameter
+from autograd.debug.store import Kept, Store
+from autograd.debug.traced import Entry, Traced
 from autograd.debug.watch import Watch
+from autograd.tensor import Tensor
 
 
 class trace:
     """Watch the ops of a block, forward and backward, and keep what they computed.
 
     References run, part by part, whatever the backend of arrays on the CPU. Where a layer is called several times, its
-    last call counts, and so does the last backward pass. The thread that enters the block is watched, and no other.
+    last call counts, and so does the last backward pass; parameters are as the block leaves them. The thread that
+    enters the block is watched, and no other.
 
     Memory, beyond what the model needs itself: at most `memory`, the largest single array, 2 MB, and 2 KB a name.
 
@@ -49,15 +52,13 @@ class trace:
 
     def __init__(self, *models: Any, arrays: bool | str | Sequence[str] = False, memory: int = 64 << 20) -> None:
         self._paths: dict[int, str] = {}
-        self._parameters: dict[str, TracedParameter] = {}
+        self._parameters: dict[str, Tensor] = {}
         for i, model in enumerate(models):
             if not hasattr(model, "named_modules") or not hasattr(model, "named_parameters"):
                 raise DebugError(f"trace takes models, not {type(model).__name__}: pass the GPT or layer to be named")
             top = str(i) if i else ""
             self._paths |= {id(module): path for path, module in model.named_modules(top)}
-            for name, parameter in model.named_parameters():
-                name = f"{i}.{name}" if i else name
-                self._parameters[name] = TracedParameter(name, parameter)
+            self._parameters |= {f"{i}.{name}" if i else name: p for name, p in model.named_parameters()}
         patterns = ["*"] if arrays is True else [arrays] if isinstance(arrays, str) else list(arrays or [])
         if not all(isinstance(pattern, str) for pattern in patterns):
             raise DebugError(f"arrays={arrays!r}: give True for all, or names with wildcards such as 'blocks.0.attn.*'")
@@ -68,7 +69,7 @@ class trace:
         self._watch: Watch | None = None
         self._scopes: Scopes | None = None
         self._entries: list[Entry] = []
-        self._table: dict[str, Entry] = {}
+        self._table: dict[str, Entry] = {}  # of all names, when the block has ended
         self.seconds = 0.0  # that the block took
 
     def __enter__(self) -> trace:
@@ -84,14 +85,18 @@ class trace:
         self._watch.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         assert self._watch is not None
+        assert self._scopes is not None
         self._watch.stop()
         self.seconds = time.perf_counter() - self._started
         self._modes.close()
         self._new_pass()
         self._table = self._named()
+        self._scopes.close()
         self._watch = self._scopes = None
+        keep_none = error is not None  # it may be the disk that is full
+        self._table |= {name: self._parameter(name, keep_none) for name in self._parameters}
 
     def close(self) -> None:
         """Remove the arrays that were kept on disk."""
@@ -102,13 +107,13 @@ class trace:
         """All names there are, sorted."""
         return sorted({*self._named(), *self._parameters})
 
-    def __getitem__(self, name: str) -> Traced | TracedParameter:
+    def __getitem__(self, name: str) -> Traced:
         """
         Raises:
             DebugError: there is no such name; the message has those nearest to it.
         """
-        if name in self._parameters:
-            return self._parameters[name]
+        if self._watch is not None and name in self._parameters:
+            return Traced(name, self._parameter(name))
         table = self._named()
         if name not in table:
             raise unknown("value", name, self.names, " in this trace")
@@ -134,7 +139,7 @@ class trace:
         store = self._store
         text = (
             f"trace: {len(self):,} names, {n_values:,} values and {n_grads:,} gradients, "
-            f"{len(self._parameters):,} parameters; arrays of {store.in_memory:,} bytes in memory and "
+            f"{len(self._parameters):,} of them parameters; arrays of {store.in_memory:,} bytes in memory and "
             f"{store.on_disk:,} on disk; the block took {self.seconds:.3g} s"
         )
         idle = [pattern for pattern in self._patterns if not fnmatch.filter(self.names, pattern)]
@@ -157,12 +162,25 @@ class trace:
         for name, entry in self._named().items():
             names.setdefault(entry, []).append(name)
         for entry in self._entries:
-            if not any(fnmatch.fnmatchcase(name, p) for name in names.get(entry, []) for p in self._patterns):
+            if not any(map(self._is_asked, names.get(entry, []))):
                 entry.drop(entry.value)
                 entry.drop(entry.grad)
         self._entries[:] = [entry for entry in self._entries if entry in names]
         if self._scopes is not None:
             self._scopes.keep_only(set(names))
+
+    def _parameter(self, name: str, keep_none: bool = False) -> Entry:
+        """A parameter as it is now: in the block its own arrays, after it copies of those that are asked for."""
+
+        def keep(array: Array) -> Kept | None:
+            if self._watch is not None:
+                return Kept(backends.backend_of(array).to_host(array), None, 0)
+            return self._store.put(array) if self._is_asked(name) and not keep_none else None
+
+        return Entry.of_parameter(self._parameters[name], self._store, f"parameter {name}", keep)
+
+    def _is_asked(self, name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._patterns)
 
     def _may_keep(self, path: str) -> bool:
         """Whether something made in this layer may get a name that is asked for: it has none yet."""

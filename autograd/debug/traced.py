@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from autograd.backends import Array
 from autograd.debug.errors import DebugError
@@ -34,6 +34,15 @@ class Entry(Named):
         self.grad: Snapshot | None = None
         self.no_value, self.no_grad = "", "no backward() has come here yet"  # why there is none
         self.locals: dict[str, Entry] = {}  # of the op whose result this is
+
+    @classmethod
+    def of_parameter(cls, p: Tensor, store: Store, where: str, keep: Callable[[Array], Kept | None]) -> Entry:
+        """What a parameter and its gradient hold now."""
+        entry = cls(Scope("", 0, None), (0, 0), "", "parameter", store)
+        grad = p.gradient_set()
+        entry.value = Snapshot(Summary.of(p.data), where, keep(p.data))
+        entry.grad = None if grad is None else Snapshot(Summary.of(grad), f"accumulated, {where}", keep(grad))
+        return entry
 
     def drop(self, snapshot: Snapshot | None) -> None:
         """Keep no more of its array than the summary."""
@@ -114,41 +123,3 @@ class Traced:
         value = f"{self.summary}; {self.where}" if self.summary else f"no value: {self.where}"
         grad = f"gradient {self.grad_summary}" if self.grad_summary else f"no gradient: {self.grad_where}"
         return f"<{self.name}: {value}; {grad}>"
-
-
-class TracedParameter:
-    """A parameter: the model's own array and gradient, as they are when you look.
-
-    Attributes:
-        name: such as "blocks.0.attn.qkv.weight".
-    """
-
-    op = "parameter"
-    where = "parameter of the model"
-
-    def __init__(self, name: str, parameter: Tensor) -> None:
-        self.name, self._parameter = name, parameter
-
-    @property
-    def value(self) -> Array:
-        return self._parameter.data
-
-    @property
-    def grad(self) -> Any:
-        return self._parameter.gradient_set()
-
-    @property
-    def summary(self) -> Summary:
-        return Summary.of(self.value)
-
-    @property
-    def grad_summary(self) -> Summary | None:
-        return None if self.grad is None else Summary.of(self.grad)
-
-    @property
-    def grad_where(self) -> str:
-        return "no backward() has come here yet" if self.grad is None else "accumulated in .grad"
-
-    def __repr__(self) -> str:
-        grad = f"gradient {self.grad_summary}" if self.grad_summary else f"no gradient: {self.grad_where}"
-        return f"<{self.name}: {self.summary}; {self.where}; {grad}>"
