@@ -54,9 +54,10 @@ class Summary:
         n = n_nan = n_inf = 0
         low, high = math.inf, -math.inf
         for values in _parts(a):
-            n_nan += int(np.isnan(values).sum())
-            n_inf += int(np.isinf(values).sum())
-            finite = values[np.isfinite(values)]
+            finite = _finite(values)
+            if finite.size < values.size:
+                n_nan += np.count_nonzero(np.isnan(values))
+                n_inf += np.count_nonzero(np.isinf(values))
             if finite.size:
                 n, low, high = n + finite.size, min(low, float(finite.min())), max(high, float(finite.max()))
         first = tuple(np.asarray(a.flat[:_N_FIRST]).tolist())
@@ -66,12 +67,12 @@ class Summary:
         scale = max(abs(low), abs(high)) or 1.0  # the square of a number above 1e154 would be infinite
         total = squares = deviations = 0.0
         for values in _parts(a):
-            scaled = values[np.isfinite(values)] / scale
-            total, squares = total + float(scaled.sum()), squares + float(scaled @ scaled)
+            scaled = _finite(values) / scale
+            total, squares = total + float(scaled.sum()), squares + float((scaled * scaled).sum())
         mean = total / n
         for values in _parts(a):
-            off = values[np.isfinite(values)] / scale - mean
-            deviations += float(off @ off)
+            off = _finite(values) / scale - mean
+            deviations += float((off * off).sum())
         norm, std = math.sqrt(squares) * scale, math.sqrt(deviations / n) * scale
         return cls(a.shape, str(a.dtype), norm, low, high, mean * scale, std, n_nan, n_inf, first)
 
@@ -92,3 +93,8 @@ def _parts(a: Array) -> Iterator[Array]:
         part = a.flat[start : start + _PART]
         with np.errstate(all="ignore"):
             yield np.abs(part.astype(np.complex128)) if a.dtype.kind == "c" else part.astype(np.float64)
+
+
+def _finite(values: Array) -> Array:
+    finite = np.isfinite(values)
+    return values if finite.all() else values[finite]
