@@ -60,13 +60,18 @@ def run(args: argparse.Namespace) -> int:
             f"the stepper needs the package {error.name}, which is not installed: pip install 'minillm[debug]', "
             "or give --html FILE for a page"
         ) from error
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_terminal():
         raise UserError("the stepper needs a terminal, and input or output is none: give --html FILE for a page")
     try:
         terminal.run(_session(args), args.break_on or ())
     except DebugError as error:  # a name in --break-on
         raise UserError(f"--break-on: {error}") from error
     return 0
+
+
+def has_terminal() -> bool:
+    """Whether somebody reads the output and gives the input."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _check(args: argparse.Namespace) -> None:

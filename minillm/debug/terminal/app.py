@@ -17,6 +17,7 @@ from textual.widgets import Footer, Input, OptionList, Static
 
 from autograd import AutogradError
 from autograd.debug.node_check import NodeCheck
+from autograd.debug.source import shown_path
 from autograd.tape import Node
 from minillm.debug.session import Session
 from minillm.debug.terminal.help import Help
@@ -92,6 +93,8 @@ class Stepper(App[None]):
         main = self.screen_stack[0]  # help may lie over it
         main.set_class(too_small, "too-small")
         main.set_class(width < _SIDE_BY_SIDE, "narrow")
+        if not too_small and main.focused is None:  # what is hidden lost it
+            self.call_after_refresh(self.tape.focus)
         self.query_one("#too-small", Static).update(
             f"The terminal has {width} columns and {height} rows: "
             f"enlarge it to at least {LEAST_COLUMNS} by {LEAST_ROWS}, or press q"
@@ -247,10 +250,9 @@ class Stepper(App[None]):
 
 
 def _called(node: Node) -> str:
-    """Where the op was called: the layer's line, and the user's where that is another."""
-    caller, user = node.origin.caller_line, node.origin.user_line
-    places = [f"{Path(file).name}:{line}" for file, line in dict.fromkeys(filter(None, (caller, user)))]
-    return f"called at {', from '.join(places) or '?'}"
+    """The layer's line that called the op."""
+    place = node.origin.caller_line
+    return f"called at {shown_path(place[0])}:{place[1]}" if place else ""
 
 
 def _told(error: Exception) -> str:

@@ -66,7 +66,23 @@ class TapePane(OptionList):
 
 
 class _Code(VerticalScroll):
+    """Source that keeps its marked row in view."""
+
     BINDINGS: ClassVar[list[BindingType]] = PANE_KEYS
+    marked_row = 0
+
+    def show(self, text: Text, marked_row: int) -> None:
+        self.marked_row = marked_row
+        self.query_one(Static).update(text)
+        self.call_after_refresh(self._bring_into_view)
+
+    def on_resize(self, _: Resize) -> None:
+        self._bring_into_view()
+
+    def _bring_into_view(self) -> None:
+        """What leads to the line stands above it."""
+        above = self.scrollable_content_region.height * 2 // 3
+        self.scroll_to(y=max(0, self.marked_row - above), animate=False)
 
 
 class SourcePane(Vertical):
@@ -118,13 +134,7 @@ class SourcePane(Vertical):
                 rows += _numbered(line, number, width, here)
             rows.append(Text())
         self.code = Text("\n").join(rows)
-        self._code.query_one(Static).update(self.code)
-        self.call_after_refresh(self._bring_into_view, marked_row)
-
-    def _bring_into_view(self, row: int) -> None:
-        """What leads to the line stands above it."""
-        height = self._code.scrollable_content_region.height
-        self._code.scroll_to(y=max(0, row - height * 2 // 3), animate=False)
+        self._code.show(self.code, marked_row)
 
 
 def _head_rows(source: OpSource, called: str, check: NodeCheck | None, width: int) -> list[Text]:

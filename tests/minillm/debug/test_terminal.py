@@ -274,6 +274,8 @@ def test_a_terminal_too_small_says_so_until_it_is_enlarged(session: Session) -> 
         assert not said.display
         assert app.query_one("#all").display
         assert app.tape.region.height > 0
+        await pilot.press("down")
+        assert app.tape.highlighted == 1
         await pilot.resize_terminal(59, 40)
         assert said.display
 
