@@ -56,8 +56,8 @@ class Summary:
         for values in _parts(a):
             finite = _finite(values)
             if finite.size < values.size:
-                n_nan += np.count_nonzero(np.isnan(values))
-                n_inf += np.count_nonzero(np.isinf(values))
+                n_nan += int(np.isnan(values).sum())
+                n_inf += int(np.isinf(values).sum())
             if finite.size:
                 n, low, high = n + finite.size, min(low, float(finite.min())), max(high, float(finite.max()))
         first = tuple(np.asarray(a.flat[:_N_FIRST]).tolist())
