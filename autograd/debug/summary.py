@@ -13,7 +13,7 @@ from autograd import backends
 from autograd.backends import Array
 
 _N_FIRST = 5
-_PART = 1 << 16  # elements in float64 at a time: a summary takes little memory, however large the array
+_PART = 1 << 14  # elements in float64 at a time: a summary takes little memory, however large the array
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +48,33 @@ class Summary:
     first: tuple[Any, ...]
 
     @classmethod
+    @np.errstate(all="ignore")
     def of(cls, array: Any) -> Summary:
         """Of an array of any backend, dtype and shape, or of a number."""
         a = np.asarray(backends.backend_of(array).to_host(array))
+        first = tuple(np.asarray(a.flat[:_N_FIRST]).tolist())
         n = n_nan = n_inf = 0
-        low, high = math.inf, -math.inf
+        low, high, scale = math.inf, -math.inf, _scale(a)
+        mean = deviations = 0.0  # of what is divided by scale: sum (x - mean)^2
         for values in _parts(a):
-            finite = _finite(values)
-            if finite.size < values.size:
+            finite = np.isfinite(values)  # (at most _PART,)
+            if not finite.all():
                 n_nan += int(np.isnan(values).sum())
                 n_inf += int(np.isinf(values).sum())
-            if finite.size:
-                n, low, high = n + finite.size, min(low, float(finite.min())), max(high, float(finite.max()))
-        first = tuple(np.asarray(a.flat[:_N_FIRST]).tolist())
+                values = values[finite]
+            if not values.size:
+                continue
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            scaled = values if scale == 1 else values / scale
+            own_mean = float(scaled.mean())
+            off = scaled - own_mean
+            # of two parts together: Chan, Golub & LeVeque 1979
+            part, n = len(scaled) / (n + len(scaled)), n + len(scaled)
+            deviations += float((off * off).sum()) + (own_mean - mean) ** 2 * part * (n - len(scaled))
+            mean += (own_mean - mean) * part
         if not n:
-            nan = math.nan
-            return cls(a.shape, str(a.dtype), nan, nan, nan, nan, nan, n_nan, n_inf, first)
-        scale = max(abs(low), abs(high)) or 1.0  # the square of a number above 1e154 would be infinite
-        total = squares = deviations = 0.0
-        for values in _parts(a):
-            scaled = _finite(values) / scale
-            total, squares = total + float(scaled.sum()), squares + float((scaled * scaled).sum())
-        mean = total / n
-        for values in _parts(a):
-            off = _finite(values) / scale - mean
-            deviations += float((off * off).sum())
-        norm, std = math.sqrt(squares) * scale, math.sqrt(deviations / n) * scale
+            low = high = mean = scale = math.nan
+        norm, std = math.sqrt(deviations + n * mean * mean) * scale, math.sqrt(deviations / max(n, 1)) * scale
         return cls(a.shape, str(a.dtype), norm, low, high, mean * scale, std, n_nan, n_inf, first)
 
     def __str__(self) -> str:
@@ -88,13 +89,16 @@ class Summary:
 
 
 def _parts(a: Array) -> Iterator[Array]:
-    """The values in C order, in float64, (at most _PART,) at a time; of complex numbers the magnitudes."""
-    for start in range(0, a.size, _PART):
-        part = a.flat[start : start + _PART]
-        with np.errstate(all="ignore"):
-            yield np.abs(part.astype(np.complex128)) if a.dtype.kind == "c" else part.astype(np.float64)
+    """The values in float64, (at most _PART,) at a time, in any order; of complex numbers the magnitudes."""
+    wide: Any = np.complex128 if a.dtype.kind == "c" else np.float64
+    options: Any = {"casting": "unsafe", "buffersize": _PART}
+    for part in np.nditer(a, ["external_loop", "buffered", "zerosize_ok"], ["readonly"], wide, **options):
+        yield np.abs(part) if a.dtype.kind == "c" else part
 
 
-def _finite(values: Array) -> Array:
-    finite = np.isfinite(values)
-    return values if finite.all() else values[finite]
+def _scale(a: Array) -> float:
+    """What to divide by, so that squares neither overflow nor vanish: those of 32 bits do not, nor do integers."""
+    if a.dtype.kind not in "fc" or np.finfo(a.dtype).bits <= 32:
+        return 1
+    largest = max((float(np.abs(part[np.isfinite(part)]).max(initial=0)) for part in _parts(a)), default=0)
+    return 1 if largest == 0 or 1e-100 < largest < 1e100 else largest
