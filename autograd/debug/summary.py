@@ -91,8 +91,9 @@ class Summary:
 def _parts(a: Array) -> Iterator[Array]:
     """The values in float64, (at most _PART,) at a time, in any order; of complex numbers the magnitudes."""
     wide: Any = np.complex128 if a.dtype.kind == "c" else np.float64
-    options: Any = {"casting": "unsafe", "buffersize": _PART}
-    for part in np.nditer(a, ["external_loop", "buffered", "zerosize_ok"], ["readonly"], wide, **options):
+    flags: Any = ["external_loop", "buffered", "zerosize_ok"]
+    parts: Any = np.nditer(a, flags, ["readonly"], wide, casting="unsafe", buffersize=_PART)
+    for part in parts:
         yield np.abs(part) if a.dtype.kind == "c" else part
 
 
