@@ -81,9 +81,9 @@ class Origin:
         return self.user and _line(*self.user)
 
     def __str__(self) -> str:
-        """Such as "train.py:12", or the library's line where the user has none."""
+        """Such as "train.py:12" or "In[3]:1"; the library's line where the user has none."""
         place = self.user_line or self.caller_line
-        return "?" if place is None else f"{Path(place[0]).name}:{place[1]}"
+        return "?" if place is None else f"{_shown(place[0])}:{place[1]}"
 
 
 def here() -> Origin:
@@ -96,6 +96,14 @@ def _folder_of(file: str) -> int:
         return _ENGINE
     inside = (i for i, folder in enumerate(_folders) if file.startswith(folder))
     return next(inside, _USER_S)
+
+
+def _shown(file: str) -> str:
+    """Its name; of a notebook's cell the number, since its file is a temporary one."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
+    cell = None if shell is None else shell.compile.format_code_name(file)
+    return Path(file).name if cell is None else str(cell[1])
 
 
 def _line(code: CodeType, instruction: int) -> tuple[str, int]:

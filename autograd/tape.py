@@ -107,6 +107,12 @@ class Node:
         """Path of the layer that called the op, such as "blocks.0.attn"; None where it was in none."""
         return self.origin.layer_path
 
+    @property
+    def saved_bytes(self) -> int:
+        """Memory that lives for the backward alone: saved arrays, but for those of leaves, which live anyway."""
+        leaves = saved.memory(parent.data for parent in self.parents if not isinstance(parent, Node | None))
+        return sum(block.used for owner, block in saved.memory(self.saved or ()).items() if owner not in leaves)
+
     def free(self) -> None:
         """Let go of the saved arrays and of the older part of the graph."""
         self.saved, self.parents = None, ()
@@ -117,15 +123,12 @@ class Node:
         saved.release(self._held)
 
     def __repr__(self) -> str:
-        """Op, number, layer, shape in and out, bytes saved (those of leaves live anyway), the user's line."""
+        """Op, number, layer, shape in and out, bytes saved, the user's line."""
         layer = f" in {self.layer}" if self.layer else ""
         inputs = ", ".join("-" if parent is None else str(parent.shape) for parent in self.parents)
-        if self.saved is None:
-            kept = "freed"
-        else:
-            leaves = saved.memory(p.data for p in self.parents if not isinstance(p, Node | None))
-            own = sum(block.used for owner, block in saved.memory(self.saved).items() if owner not in leaves)
-            kept = f"{inputs} -> {self.shape} {self.dtype}, saved {own:,} bytes"
+        kept = "freed"
+        if self.saved is not None:
+            kept = f"{inputs} -> {self.shape} {self.dtype}, saved {self.saved_bytes:,} bytes"
         return f"<{self.op} #{self.seq}{layer}: {kept}, {self.origin}>"
 
 

@@ -17,7 +17,7 @@ from autograd.tape import BackwardPass, Leaf, Node
 if TYPE_CHECKING:
     from autograd.debug.steps import Steps
 
-_LARGE = 10_000_000  # elements; a repr takes no norm of more
+LARGE = 10_000_000  # elements: of more, a repr reads the first alone
 
 
 class Tensor(Leaf):
@@ -152,7 +152,7 @@ def _numbers(array: Array) -> str:
     corner = np.asarray(backends.backend_of(array).to_host(array[(slice(3),) * array.ndim]))
     first = [f"{value:.4g}" if array.dtype.kind in "fc" else str(value) for value in corner.ravel()[:3]]
     norm = ""
-    if array.dtype.kind in "fc" and array.size <= _LARGE:
+    if array.dtype.kind in "fc" and array.size <= LARGE:
         wide = array.ravel().astype(np.complex128 if array.dtype.kind == "c" else np.float64)
         norm = f"norm {float(np.linalg.norm(wide)):.4g}, "
     return f"{norm}[{', '.join(first)}{', ...' if array.size > len(first) else ''}]"

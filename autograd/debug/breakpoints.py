@@ -10,6 +10,7 @@ PYTHONBREAKPOINT or the editor has put there; the local `stop`, a Step, has ever
 from __future__ import annotations
 
 import fnmatch
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,19 @@ class break_on:
     def clear(self) -> None:
         """Stop no more."""
         modes.breakpoints.set(tuple(other for other in modes.breakpoints.get() if other is not self))
+
+    def check_debugger(self) -> None:
+        """
+        Raises:
+            DebugError: it would stop in a debugger that is not there: as long as none is switched on, a notebook passes
+                over `breakpoint()` in silence.
+        """
+        silent = getattr(sys.breakpointhook, "__name__", "") == "debugpy_breakpointhook"
+        if self.call is None and silent and not sys.modules["debugpy"].is_client_connected():
+            raise DebugError(
+                "break_on() has no debugger to stop in, since this notebook's is not switched on: switch it on, give "
+                "call=, step with loss.backward_steps(), or set sys.breakpointhook = sys.__breakpointhook__ for pdb"
+            )
 
     def check(self, tape: list[Node]) -> None:
         """

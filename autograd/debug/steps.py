@@ -364,6 +364,8 @@ class Steps:
         if running.get() is None:  # a checkpoint runs its part of the tape alone
             for breakpoint_ in modes.breakpoints.get():
                 breakpoint_.check(self._run.nodes)
+                if not history:  # of `backward`, which stops in a debugger
+                    breakpoint_.check_debugger()
         for step in self:
             if sum(breakpoint_.stops_at(step) for breakpoint_ in modes.breakpoints.get()):  # each has its say
                 yield step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,25 @@ def test_with_fused_kernels_a_layer_inside_one_is_refused_with_what_to_do_and_fo
         with debug.debug(model):
             loss = model.loss(IDS, IDS)
         assert len(stops(loss, layer="blocks.0.attn")) == 3
+
+
+def test_without_a_debugger_in_a_notebook_it_says_so_before_any_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    def debugpy_breakpointhook() -> None:
+        """What ipykernel puts there: it does nothing while no client is connected."""
+
+    connected = [False]
+    monkeypatch.setattr(sys, "breakpointhook", debugpy_breakpointhook)
+    debugpy = SimpleNamespace(is_client_connected=lambda: connected[0])
+    monkeypatch.setitem(sys.modules, "debugpy", debugpy)  # type: ignore[arg-type]
+    model, loss = gpt_and_loss()
+    with break_on(op="layernorm"):
+        with pytest.raises(DebugError, match="has no debugger to stop in"):
+            loss.backward()
+        assert all(parameter.gradient_set() is None for parameter in model.parameters())
+        step = loss.backward_steps().run()  # needs none
+        assert step is not None
+        connected[0] = True
+        loss.backward()
 
 
 def test_a_breakpoint_of_another_thread_stops_nothing_here() -> None:
