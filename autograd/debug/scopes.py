@@ -182,7 +182,7 @@ class Scopes:
                 result.elsewhere[variable] = None
 
     def _entry(self, frame: FrameType) -> _Frame:
-        while frame.f_back is not None and frame is not self._bottom and _is_between(frame.f_code):
+        while frame.f_back is not None and frame is not self._bottom and _is_between(frame):
             frame = frame.f_back
         entry = self._frames.get(frame)
         if entry is None:
@@ -205,13 +205,12 @@ class Scopes:
         return _Frame(scope, "", layer)
 
 
-def _is_between(code: CodeType) -> bool:
-    """Whether a frame is part of an op's call, or only an expression."""
-    return (
-        code is OP_CALL
-        or code.co_filename == _OPERATORS
-        or code.co_name.startswith("<") != (code.co_name == "<module>")
-    )
+def _is_between(frame: FrameType) -> bool:
+    """Whether a frame is part of an op's call, or only an expression's."""
+    code = frame.f_code
+    if code is OP_CALL or code.co_filename == _OPERATORS:
+        return True
+    return code.co_name.startswith("<") and code.co_name != "<module>" and called_op(frame) is None
 
 
 def _layer_of(frame: FrameType) -> Any:

@@ -23,9 +23,9 @@ class Snapshot:
 
 
 class Entry(Named):
-    """What a trace keeps of one name."""
+    """What a trace keeps of one name; of the result of an op also the entries of its functions' locals."""
 
-    __slots__ = ("grad", "locals", "no_grad", "no_value", "op", "store", "value")
+    __slots__ = ("grad", "locals", "no_grad", "no_value", "op", "prefix", "store", "value")
 
     def __init__(self, scope: Scope, order: tuple[int, int], base: str, op: str, store: Store) -> None:
         super().__init__(scope, order, base)
@@ -33,7 +33,8 @@ class Entry(Named):
         self.value: Snapshot | None = None
         self.grad: Snapshot | None = None
         self.no_value, self.no_grad = "", "no backward() has come here yet"  # why there is none
-        self.locals: dict[str, Entry] = {}  # of the op whose result this is
+        self.locals: dict[str, Entry] = {}
+        self.prefix = ""  # of names, in a composition
 
     @classmethod
     def of_parameter(cls, p: Tensor, store: Store, where: str, keep: Callable[[Array], Kept | None]) -> Entry:

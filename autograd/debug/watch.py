@@ -96,7 +96,7 @@ class Watch:
         origin = Origin(frame) if y.node is None else y.node.origin
         line = "" if origin.caller_line is None else ", " + _short(*origin.caller_line)
         entry.value = self._snapshot(entry, y.data, op.name + line)
-        entry.locals, self._locals = self._locals, {}
+        entry.prefix, entry.locals, self._locals = prefix, self._locals, {}
         if y.node is None:
             entry.no_grad = "it was computed under no_grad(), or of nothing that requires a gradient"
         else:
@@ -156,19 +156,18 @@ class Watch:
         inputs = set(forward.co_varnames[: _n_arguments(forward)])
         composed = code_of(op.composed)
         others = set(composed.co_varnames) if composed is not None else set()
-        prefix = result.base.removesuffix(op.name)
         for name in local:  # first the values, then the gradients of them
             own_gradient = name[0] == "d" and (name[1:] in {*inputs, *result.locals, *local, *others})
             if own_gradient or (name in result.locals and result.locals[name].order[1] == 0) or name in stale:
                 continue
             if not any(_same_memory(arrays[name], other) for other in given):
-                entry = self._local(result, prefix, op.name, name)
+                entry = self._local(result, name)
                 self._set_value(entry, arrays[name], _line_in(function, name))
         for name in local:
             of = name[1:]
             if name[0] != "d" or of in inputs or not (of in result.locals or of in others):
                 continue
-            entry = self._local(result, prefix, op.name, of)
+            entry = self._local(result, of)
             entry.no_value = entry.no_value or f"no local of {op.forward.reference.__name__}"
             shape = entry.value and entry.value.summary.shape
             if name in stale:
@@ -189,12 +188,12 @@ class Watch:
             return None
         return self._by_node.get(node)
 
-    def _local(self, result: Entry, prefix: str, op: str, name: str) -> Entry:
-        entry = result.locals.get(name)
-        if entry is None:
-            entry = self._new_local(result.scope, prefix, op, name, (result.order[0], 2))
-            result.locals[name] = entry
-        return entry
+    def _local(self, result: Entry, name: str) -> Entry:
+        """The entry of a local of the op's backward."""
+        if name not in result.locals:
+            order = result.order[0], 2
+            result.locals[name] = self._new_local(result.scope, result.prefix, result.op, name, order)
+        return result.locals[name]
 
     def _new_local(self, scope: Scope, prefix: str, op: str, name: str, order: tuple[int, int]) -> Entry:
         """In a composition its name begins with the op's, which its variables' names do not."""

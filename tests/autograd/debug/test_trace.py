@@ -290,6 +290,14 @@ def test_in_a_composition_the_op_s_result_has_the_op_s_name_and_the_parts_begin_
     np.testing.assert_array_equal(t["linear.transpose"].value, w.data.T)
 
 
+def test_locals_of_an_op_inside_a_composition_have_the_names_of_both_before_them(x, monkeypatch):
+    monkeypatch.setattr(softmax, "composed", lambda x, **_: square(x))
+    with compose(), trace(arrays=True) as t:
+        softmax(x).sum().backward()
+    assert {"softmax", "softmax.square.root", "softmax.square.half", "reduce_sum"} == set(t.names)
+    np.testing.assert_allclose(t["softmax.square.half"].grad, x.data * 2)
+
+
 def test_who_observed_before_still_does_and_all_modes_are_as_before(model, x):
     seen = []
     with modes.observe(lambda op, inputs, attributes, y: seen.append(op.name)):
