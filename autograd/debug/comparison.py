@@ -59,6 +59,7 @@ def row_of(name: str, kind: str, handwritten: Array, composed: Array, noise: Arr
     with np.errstate(all="ignore"):
         off = np.abs(a.astype(np.float64) - b)  # (n,)
         off = np.where(same, 0, np.where(np.isfinite(off), off, np.inf))
+        noise = noise + np.finfo(dtype).tiny  # numbers below it have fewer digits
         bound = allowed(dtype, 1, np.abs(b.astype(np.float64)), noise)  # (n,)
         of_bound = np.where(same, 0, off / np.where(np.isfinite(bound), bound, 0))
     worst, absolute = float(of_bound.max()), float(off.max())

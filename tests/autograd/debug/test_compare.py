@@ -15,7 +15,9 @@ from autograd.debug.comparison import Comparison, Row, row_of
 from autograd.gradcheck import GradcheckError
 from minillm.layers import LayerNorm
 from minillm.layers.activations import gelu
+from minillm.layers.attention import attention
 from minillm.layers.dropout import Dropout
+from minillm.layers.layernorm import layernorm
 
 COMPOSED = [case for case in CASES if Op.registry[case.op].composed]
 RNG = np.random.default_rng(0)
@@ -158,6 +160,24 @@ def test_a_difference_within_64_roundings_and_their_noise_is_approximate() -> No
     assert found.of_bound == 60 / 64
     assert row([3.0, 1 + 70 * eps], [3.0, 1.0]).verdict == "different"
     assert row([3.0, 1 + 70 * eps], [3.0, 1.0], noise=eps).verdict == "approximate"
+
+
+def test_the_lost_digits_of_tiny_numbers_are_rounding() -> None:
+    assert row([1.0, 3.818490155682e-311], [1.0, 3.818490155692e-311]).verdict == "approximate"
+    assert row([1.0, 1e-300], [1.0, 2e-300]).verdict == "different"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", [0, 33, 46, 53])  # without noise of what is saved, the last three do
+def test_a_softmax_that_is_one_key_or_another_raises_no_false_alarm(seed: int, dtype: str) -> None:
+    rng = np.random.default_rng(seed)
+    qkv = (30 * rng.standard_normal((2, 6, 24))).astype(dtype)  # (B, T, 3C)
+    assert compare(lambda qkv: attention(qkv, n_head=2), qkv).different == []
+
+
+def test_numbers_that_cancel_raise_no_false_alarm() -> None:
+    x = (1e3 + RNG.standard_normal((4, 32))).astype(np.float32)
+    assert compare(layernorm, x, np.ones(32, np.float32), np.zeros(32, np.float32)).different == []
 
 
 @pytest.mark.parametrize(
