@@ -49,7 +49,8 @@ function showCheck(check) {
   const words = { passed: "numeric check passed", failed: "numeric check failed", unchecked: "not checked" };
   $("check").textContent = words[check.state];
   $("check").className = "badge " + check.state;
-  $("check-text").textContent = check.text;
+  const parts = check.text.split(/(\S*\de-\d+)/);  // a number such as 1e-12 stays on one line
+  $("check-text").replaceChildren(...parts.map((part, i) => (i % 2 ? make("span", { class: "whole" }, part) : part)));
 }
 
 function showArrays(step) {
