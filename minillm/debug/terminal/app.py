@@ -84,7 +84,7 @@ class Stepper(App[None]):
         yield Static(id="too-small")
 
     def on_mount(self) -> None:
-        self.tape.focus()
+        self._end_search()
         self._move(self.walk.run_on if self.walk.breakpoints else self.walk.forward)
 
     def on_resize(self, event: Resize) -> None:
@@ -93,12 +93,18 @@ class Stepper(App[None]):
         main = self.screen_stack[0]  # help may lie over it
         main.set_class(too_small, "too-small")
         main.set_class(width < _SIDE_BY_SIDE, "narrow")
-        if not too_small and main.focused is None:  # what is hidden lost it
-            self.call_after_refresh(self.tape.focus)
+        if not too_small:
+            self.call_after_refresh(self._give_focus)
         self.query_one("#too-small", Static).update(
             f"The terminal has {width} columns and {height} rows: "
             f"enlarge it to at least {LEAST_COLUMNS} by {LEAST_ROWS}, or press q"
         )
+
+    def _give_focus(self) -> None:
+        """What was hidden has lost it."""
+        main = self.screen_stack[0]
+        if main.focused is None:
+            main.set_focus(self.tape)
 
     # --- keys
 
@@ -152,8 +158,8 @@ class Stepper(App[None]):
     def action_search(self) -> None:
         search = self.query_one("#search", Input)
         search.value = ""
-        search.add_class("on")
-        search.focus()
+        search.display = True
+        self.set_focus(search)  # at once: the next key is the text's
 
     def action_help(self) -> None:
         self.push_screen(Help())
@@ -186,8 +192,8 @@ class Stepper(App[None]):
         self._end_search()
 
     def _end_search(self) -> None:
-        self.query_one("#search").remove_class("on")
-        self.tape.focus()
+        self.query_one("#search").display = False
+        self.set_focus(self.tape)
 
     def _find(self, text: str, start: int) -> None:
         """Select the first node from `start` on, and round again from the top, whose op or layer has the text."""

@@ -65,10 +65,13 @@ class TapePane(OptionList):
         return row.append(f"{node.layer or ''} ", f"{style} cyan").append(f"{node.shape}", "dim")
 
 
-class _Code(VerticalScroll):
+class _Scroll(VerticalScroll):
+    BINDINGS: ClassVar[list[BindingType]] = PANE_KEYS
+
+
+class _Code(_Scroll):
     """Source that keeps its marked row in view."""
 
-    BINDINGS: ClassVar[list[BindingType]] = PANE_KEYS
     marked_row = 0
 
     def show(self, text: Text, marked_row: int) -> None:
@@ -94,7 +97,7 @@ class SourcePane(Vertical):
     """
 
     def __init__(self) -> None:
-        self._head = VerticalScroll(Static(), id="formula", can_focus=False)
+        self._head = _Scroll(Static(), id="formula", can_focus=False)
         self._code = _Code(Static(), id="code")
         super().__init__(self._head, self._code, id="source")
         self._shown: tuple[OpSource, str, NodeCheck | None, int | None] | None = None
@@ -135,14 +138,21 @@ class SourcePane(Vertical):
             rows.append(Text())
         self.code = Text("\n").join(rows)
         self._code.show(self.code, marked_row)
+        self.call_after_refresh(self._let_the_formula_scroll)
+
+    def _let_the_formula_scroll(self) -> None:
+        """Where it is cut, tab leads to it."""
+        self._head.can_focus = self._head.max_scroll_y > 0
 
 
 def _head_rows(source: OpSource, called: str, check: NodeCheck | None, width: int) -> list[Text]:
     lines = [Text(source.title, "bold"), *(Text(line, "yellow") for line in source.formula.splitlines())]
     lines.append(Text(called, "dim"))
-    if check is not None:
-        passed = "passed" if check.passed else "FAILED"
-        lines.append(Text(f"numeric check {passed}: {check.text}", "green" if check.passed else "bold red"))
+    if check is not None and check.passed:
+        errors = ", ".join(f"d{name} {error:.1e}" for name, error in check.gradients.items())
+        lines.append(Text(f"numeric check passed, relative difference {errors or 'of nothing'}", "green"))
+    elif check is not None:
+        lines += [Text(line, "bold red") for line in f"numeric check FAILED: {check.text}".splitlines()]
     return [row for line in lines for row in _fold(line, width)]
 
 

@@ -12,8 +12,7 @@ CSS = """
 #code { height: 1fr; scrollbar-size-vertical: 1; }
 #tape:focus, #source:focus-within, #arrays:focus { border: round $accent; }
 #arrays > .option-list--option-highlighted { background: $surface-lighten-1; }
-#search { display: none; height: 3; }
-#search.on { display: block; }
+#search { height: 3; }
 #message { height: auto; max-height: 4; padding: 0 1; }
 #message.error { background: $error; color: $text; }
 #too-small { display: none; width: 100%; height: 100%; content-align: center middle; text-align: center; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -203,17 +204,16 @@ def test_the_numeric_check_runs_beside_and_is_shown(session: Session) -> None:
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert f"numeric check of layernorm #{app.selected.seq} passed" in message(app)
-        assert "dweight" in app.source.formula.plain
-        assert "numeric check passed" in app.source.formula.plain
+        assert re.search(r"numeric check passed, relative difference dx \d\.\de-1\d", app.source.formula.plain)
         assert str(app.tape.get_option_at_index(2).prompt).startswith(" ▶≈ layernorm")
 
-    drive(session, script)
+    drive(session, script, size=(180, 60))
 
 
 def test_a_check_that_fails_or_raises_is_said(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         for check, said in [
-            (lambda node: NodeCheck({"x": 1.0}, False, "dx is transposed", 0.1), "FAILED"),
+            (lambda node: NodeCheck({"x": 1.0}, False, "dx is\n  transposed", 0.1), "FAILED"),
             (lambda node: 1 / 0, "ZeroDivisionError: division by zero, at test_terminal.py:"),
         ]:
             monkeypatch.setattr(session, "check", check)
@@ -222,7 +222,7 @@ def test_a_check_that_fails_or_raises_is_said(session: Session, monkeypatch: pyt
             await pilot.pause()
             assert said in message(app)
             assert app.query_one("#message").has_class("error")
-        assert "dx is transposed" in app.source.formula.plain
+        assert "numeric check FAILED: dx is\n  transposed" in app.source.formula.plain
 
     drive(session, script)
 
@@ -343,7 +343,7 @@ def test_the_source_is_that_of_the_op_and_its_marked_line_computes_the_selected_
             await pilot.press("down")
         assert node.layer in app.source.border_title
 
-    drive(session, script)
+    drive(session, script, size=(180, 60))
 
 
 def test_every_gradient_of_the_model_has_a_line_that_computes_it(session: Session) -> None:
