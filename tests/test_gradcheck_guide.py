@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guide import blocks_of, masked, shown_after
 
 from minillm.cli.main import main
 
@@ -18,29 +19,13 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "gradcheck.md"
-BLOCKS = re.findall(r"```(python|py|sh|text)\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-NUMBER = r"-?\d+\.\d+(e[+-]\d+)?%?|\d+e[+-]\d+|\d+(?= %)|\bratio \S+"
-
-
-def masked(text: str) -> str:
-    """Without numbers that differ from machine to machine, and without the reproducer's arrays."""
-    return re.sub(r" +", " ", re.sub(NUMBER, "#", text)).strip()
-
-
-def shown_after(language: str) -> list[tuple[str, str]]:
-    """(block, the text below it), for the blocks of a language; "" where the next block is another one."""
-    follows = [*BLOCKS[1:], ("", "")]
-    return [
-        (code, text if kind == "text" else "")
-        for (is_in, code), (kind, text) in zip(BLOCKS, follows, strict=True)
-        if is_in == language
-    ]
+BLOCKS = blocks_of(GUIDE)
 
 
 def test_python_blocks_print_what_the_guide_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "examples")
     namespace: dict[str, Any] = {"__name__": "my_layers"}
-    for code, text in shown_after("python"):
+    for code, text in shown_after(BLOCKS, "python"):
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             exec(compile(code, str(GUIDE), "exec"), namespace)
@@ -48,13 +33,13 @@ def test_python_blocks_print_what_the_guide_shows(monkeypatch: pytest.MonkeyPatc
 
 
 def test_commands_print_what_the_guide_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    for command, text in shown_after("sh"):
+    for command, text in shown_after(BLOCKS, "sh"):
         assert main(shlex.split(command)[1:]) == 0
         assert masked(capsys.readouterr().out) == masked(text)
 
 
 def test_the_pytest_block_passes_and_ends_with_the_line_shown(pytester: pytest.Pytester) -> None:
-    ((code, text),) = shown_after("py")
+    ((code, text),) = shown_after(BLOCKS, "py")
     prelude = BLOCKS[0][1].rpartition("print")[0]  # the guide's first layer
     pytester.makepyfile(f"import pytest\n{prelude}\n{code}")
     result = pytester.runpytest_inprocess("-W", "error")
