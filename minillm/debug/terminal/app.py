@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -15,9 +13,7 @@ from textual.events import Resize
 from textual.markup import escape
 from textual.widgets import Footer, Input, OptionList, Static
 
-from autograd import AutogradError
 from autograd.debug.node_check import NodeCheck
-from autograd.debug.source import shown_path
 from autograd.tape import Node
 from minillm.debug.session import Session
 from minillm.debug.terminal.help import Help
@@ -25,6 +21,7 @@ from minillm.debug.terminal.panes import ArrayPane, SourcePane, TapePane
 from minillm.debug.terminal.style import CSS
 from minillm.debug.terminal.values import values_of
 from minillm.debug.terminal.walk import Kind, Walk
+from minillm.debug.terminal.words import called, told
 
 LEAST_COLUMNS, LEAST_ROWS = 60, 16
 _SIDE_BY_SIDE = 120  # columns from which source and arrays stand beside each other
@@ -143,7 +140,7 @@ class Stepper(App[None]):
         try:
             check = self.session.check(node)
         except Exception as error:  # of an op of the user's: the app lives on
-            self.call_from_thread(self.say, _told(error), error=True)
+            self.call_from_thread(self.say, told(error), error=True)
         else:
             self.call_from_thread(self._checked, node, check)
 
@@ -196,15 +193,13 @@ class Stepper(App[None]):
         self.set_focus(self.tape)
 
     def _find(self, text: str, start: int) -> None:
-        """Select the first node from `start` on, and round again from the top, whose op or layer has the text."""
-        n = len(self.walk.nodes)
-        for place in (*range(start, n), *range(min(start, n))):
-            node = self.walk.nodes[place]
-            if text.lower() in f"{node.op} {node.layer or ''}".lower():
-                self.tape.highlighted = place
-                self._select(node)
-                return
-        self.say(f"no op or layer on this tape has {text!r} in its name", error=True)
+        """Select the first node from `start` on whose op or layer has the text."""
+        place = self.walk.find(text, start)
+        if place is None:
+            self.say(f"no op or layer on this tape has {text!r} in its name", error=True)
+        else:
+            self.tape.highlighted = place
+            self._select(self.walk.nodes[place])
 
     # --- what is shown
 
@@ -214,7 +209,7 @@ class Stepper(App[None]):
         try:
             move()
         except Exception as error:  # anything at all: ops may be the user's own
-            message, failed = _told(error), True
+            message, failed = told(error), True
         walk = self.walk
         if walk.ended:
             message = message or "the pass has ended: all gradients have accumulated; b goes back"
@@ -237,7 +232,7 @@ class Stepper(App[None]):
             gradients = [i for i, value in enumerate(values) if value.flow and value.value is not None]
             self.arrays.show(values, gradients[0] if gradients else 0)
         except Exception as error:  # a gradient that is none, of an op of the user's
-            self.say(_told(error), error=True)
+            self.say(told(error), error=True)
         self._show_source()
 
     def _show_source(self) -> None:
@@ -246,24 +241,10 @@ class Stepper(App[None]):
         value = self.arrays.values[place] if place is not None and place < len(self.arrays.values) else None
         self.source.border_title = f"{node.layer or ''} {node.op} #{node.seq}"
         check, line = self.tape.checks.get(node), value.line if value else None
-        self.source.show(self.session.source(node), _called(node), check, line)
+        self.source.show(self.session.source(node), called(node), check, line)
 
     def say(self, text: str, *, error: bool = False) -> None:
         """One message, which stays until the next."""
         message = self.query_one("#message", Static)
         message.set_class(error, "error")
         message.update(escape(text))
-
-
-def _called(node: Node) -> str:
-    """The layer's line that called the op."""
-    place = node.origin.caller_line
-    return f"called at {shown_path(place[0])}:{place[1]}" if place else ""
-
-
-def _told(error: Exception) -> str:
-    """An error of the debugger's own as it is; any other with the place it was raised at."""
-    if isinstance(error, AutogradError):
-        return str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error}, at {Path(last.filename).name}:{last.lineno} in {last.name}"

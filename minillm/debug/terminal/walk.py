@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import copy_context
+from itertools import chain
 from typing import Any, Literal
 
 from autograd.debug import Step, break_on
@@ -74,6 +75,15 @@ class Walk:
         while not self.ended:
             self.forward()
         self.back()
+
+    def find(self, text: str, start: int) -> int | None:
+        """Place of the first node from `start` on, and round again from the top, whose op or layer has the text."""
+        n = len(self.nodes)
+        for place in chain(range(start, n), range(min(start, n))):
+            node = self.nodes[place]
+            if text.lower() in f"{node.op} {node.layer or ''}".lower():
+                return place
+        return None
 
     def break_at(self, name: str) -> None:
         """Stop at an op or a layer.
