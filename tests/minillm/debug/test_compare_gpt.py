@@ -43,7 +43,7 @@ def test_only_what_lies_behind_the_composed_layer_can_differ() -> None:
     before = found.rows[: names.index("blocks.1.attn.attention")]  # forward comes first
     assert len({row.name.split(".")[1] for row in before if row.name.startswith("blocks")}) == 2
     assert {row.name for row in before if row.verdict != "exact"} <= {
-        f"blocks.1.attn.{local}" for local in ("k", "probs", "q", "v")
+        f"blocks.1.attn.{local}" for local in ("k", "probs", "q", "qkv", "v")
     }
     assert found["blocks.1.mlp", "value"].verdict == "approximate"
     assert not any("blocks.0" in name for name in found.only_composed)
