@@ -131,7 +131,7 @@ def test_continue_stops_at_a_breakpoint_set_with_a_key_before_its_gradients_accu
         assert session.model.blocks[0].ln1.weight.gradient_set() is None
         await pilot.press("enter")
         assert message(app) == "no breakpoints"
-        await pilot.press("c")
+        await pilot.press("g", "c")
         assert app.walk.ended
 
     drive(session, script)
@@ -278,6 +278,10 @@ def test_a_terminal_too_small_says_so_until_it_is_enlarged(session: Session) -> 
         assert app.tape.highlighted == 1
         await pilot.resize_terminal(59, 40)
         assert said.display
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        await pilot.press("down")  # the tape has the keys again
+        assert app.tape.highlighted == 2
 
     drive(session, script, size=(50, 10))
 
