@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from autograd import Node, Op
 from autograd.debug import DebugError, Step
@@ -58,7 +59,8 @@ def report(session: Session) -> dict[str, Any]:
     pictures, sources = Pictures(), {}
     nodes = session.nodes[::-1]  # in forward order
     places = {node: i for i, node in enumerate(nodes)}
-    taken = list(_walk(session, pictures, places))
+    steps = _walk(session, pictures, places)  # minutes for a large model: each step has its numeric check
+    taken = list(tqdm(steps, "checking each step", total=len(nodes), unit="step", delay=1, leave=False, disable=None))
     step_of = {step["node"]: i for i, step in enumerate(taken)}
     for step in taken:
         source = session.source(nodes[step["node"]])
