@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from autograd.backends import Array
+from autograd.debug.node_check import NodeCheck
 from minillm import GPT, GPTConfig
 from minillm.debug import Session
 from minillm.debug.page import write_page
@@ -217,6 +218,23 @@ def test_the_numeric_check_is_shown(page: Any, session: Session) -> None:
     step = go(page, session, "blocks.0.attn.qkv", "linear")
     assert page.inner_text("#check") == "numeric check passed"
     assert page.inner_text("#check-text") == session.check(step.node).text
+
+
+def test_a_failed_check_is_shown_as_failed_with_all_its_text(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = GPT(dataclasses.replace(CONFIG, n_layer=1), seed=1)
+    session = Session(model, IDS[None, :-1], IDS[None, 1:], ByteTokenizer(), "a wrong gradient")
+    wrong = NodeCheck({"x": 0.25}, False, "layernorm: wrong in 1 of 3 gradients\n  dx: 2.5e-1", 0.1)
+    right = NodeCheck({}, True, "right", 0.1)
+    monkeypatch.setattr(session, "check", lambda node: wrong if node.layer == "ln_f" else right)
+    write_page(session, tmp_path / "report.html")
+    for page in opened(browser, tmp_path / "report.html"):
+        assert page.inner_text("#check") == "numeric check passed"
+        go(page, session, "ln_f", "layernorm")
+        assert page.inner_text("#check") == "numeric check failed"
+        assert page.inner_text("#check-text") == wrong.text
+        assert page.locator("#flows tbody tr").first.locator("td").last.inner_text() == "0.25"
 
 
 def test_clicking_a_box_of_the_diagram_goes_to_its_step_and_marks_it(page: Any, session: Session) -> None:
