@@ -1,4 +1,4 @@
-"""`python -m benchmarks.debug_cost`: the copy without hooks has none, and computes the same. No time is measured here."""
+"""`python -m benchmarks.debug_cost`: the copy without hooks has none, and computes the same; nothing is timed."""
 
 from __future__ import annotations
 

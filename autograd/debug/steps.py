@@ -186,10 +186,10 @@ class _SteppedPass(BackwardPass):
         """Let the step's gradients accumulate."""
         self.node, self.dy, self.written = step.node, step.dy, []
         dxs = list(step.dxs)
+        check_gradients(step.node, dxs)
         for i, array in step.shared.items():
             if _equal(dxs[i], array):  # not edited
                 dxs[i] = array
-        check_gradients(step.node, dxs)
         for i, (total, added) in step.sums.items():
             dx, leaf = dxs[i], step.node.parents[i]
             if dx is not None and _equal(dx, added):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bdb
+import gc
 import importlib
 import inspect
 import json
@@ -69,11 +70,13 @@ def walk(debugger: bdb.Bdb, start: Callable[[], Any]) -> None:
     """Step from the call of `start` to its end."""
     debugger.reset()
     debugger.set_step()
+    gc.disable()  # a collection may call functions of others, such as Hypothesis's
     sys.settrace(debugger.trace_dispatch)
     try:
         start()
     finally:
         sys.settrace(None)
+        gc.enable()
 
 
 def gpt_loss() -> Tensor:
@@ -206,7 +209,7 @@ def test_a_person_with_pdb_steps_from_backward_into_the_gradients(tmp_path: Path
     order = [name for name in entered if name.endswith("backward")]
     assert order[:3] == ["backward", "reduce_sum_backward", "layernorm_backward"]
     before = printed[: printed.index("reduce_sum_backward")]
-    assert before.count("(Pdb)") <= 9  # so few keys
+    assert before.count("(Pdb)") <= 10  # so few keys; one more where pdb stops at breakpoint() itself
     assert not re.findall(r"autograd/(?:tape|saved|kernel)\.py\(\d+\)", printed)
     assert "done [3. 3. 3. 3.]" in printed
 

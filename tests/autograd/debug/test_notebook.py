@@ -120,6 +120,12 @@ def test_names_cannot_end_the_html() -> None:
         assert x.name in shown.text.replace("\\'", "'")
 
 
+def test_lines_typed_at_a_prompt_are_shown() -> None:
+    scope: dict[str, Any] = {"x": Tensor(np.ones(2), requires_grad=True)}
+    exec(compile("y = x * 2", "<stdin>", "exec"), scope)
+    assert "<stdin>:1" in Parsed(show_tape(scope["y"])._repr_html_()).text
+
+
 def stepped(x: Tensor) -> Any:
     steps = (x * 2).sum().backward_steps()
     next(steps), next(steps)

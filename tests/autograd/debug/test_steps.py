@@ -290,6 +290,37 @@ def test_an_edit_that_does_not_fit_changes_nothing_and_can_be_mended(wrong: Any,
     np.testing.assert_array_equal(b.grad, [1, 2])
 
 
+def test_gradients_that_are_too_few_after_an_edit_are_told_so() -> None:
+    step = next(steps := (leaf(1.0) * leaf(2.0)).backward_steps())
+    step.dxs = step.dxs[:1]
+    with pytest.raises(GradientError, match="returned 1 gradients for 2 inputs"):
+        next(steps)
+
+
+class Full(Tensor):
+    """A leaf for whose gradient there is no memory at first."""
+
+    __slots__ = ("tries",)
+
+    def gradient_place(self) -> tuple[Any, int]:
+        self.tries = getattr(self, "tries", 0) + 1
+        if self.tries == 1:
+            raise MemoryError
+        return super().gradient_place()
+
+
+def test_an_error_in_the_middle_of_accumulating_takes_all_of_the_step_back() -> None:
+    a, b = leaf(1.0, 2.0), Full(np.array([3.0, 4.0]), requires_grad=True)
+    steps = (a * b).sum().backward_steps()
+    next(steps), next(steps)
+    with pytest.raises(MemoryError):
+        next(steps)
+    assert (a.grad, b.grad) == (None, None)
+    assert steps.run() is None
+    np.testing.assert_array_equal(a.grad, [3, 4])
+    np.testing.assert_array_equal(b.grad, [1, 2])
+
+
 def test_a_gradient_set_to_none_flows_no_further() -> None:
     x = leaf(1.0, 2.0)
     y = x.exp()
