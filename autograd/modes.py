@@ -1,4 +1,4 @@
-"""What is switched on right now: recording, the backend, the random stream, an observer, compositions.
+"""What is switched on right now: recording, the backend, the random stream, observers, compositions.
 
 Each mode is a ContextVar, so that threads and async tasks can differ; a new thread starts from the defaults.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 recording: ContextVar[bool] = ContextVar("recording", default=True)
 backend_name: ContextVar[str] = ContextVar("backend_name", default="numpy")
 random_stream: ContextVar[Stream | None] = ContextVar("random_stream", default=None)
-observer: ContextVar[Callable[..., None] | None] = ContextVar("observer", default=None)
+observers: ContextVar[tuple[Callable[..., None], ...]] = ContextVar("observers", default=())
 composed: ContextVar[Layers | None] = ContextVar("composed", default=None)
 breakpoints: ContextVar[tuple[break_on, ...]] = ContextVar("breakpoints", default=())
 
@@ -57,12 +57,12 @@ def use_stream(stream: Stream) -> Iterator[None]:
 
 @contextmanager
 def observe(callback: Callable[..., None]) -> Iterator[None]:
-    """Call `callback(op, inputs, attributes, y)` after each op's forward.
+    """Call `callback(op, inputs, attributes, y)` after each op's forward, after those that observe already.
 
     `op` is the Op, `inputs` its positional arguments, `attributes` its keyword arguments, `y` the Tensor it returns,
     with its node if one is recorded.
     """
-    with setting(observer, callback):
+    with setting(observers, (*observers.get(), callback)):
         yield
 
 

@@ -62,7 +62,7 @@ class Op:
         A fused op asks: where it has none, its parts run instead, and so they do for an observer and inside
         `compose()`, who are to see each of them.
         """
-        if modes.observer.get() is not None or modes.composed.get() is not None:
+        if modes.observers.get() or modes.composed.get() is not None:
             return False
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         return self.forward.has_twin(backends.name_of(*arrays), *arrays)
@@ -90,8 +90,7 @@ class Op:
             output = Tensor(y, True, Node(self, self.backward.on(backend), values, parents, y, aliases))
         else:
             output = Tensor(y)
-        callback = modes.observer.get()
-        if callback is not None:
+        for callback in modes.observers.get():
             callback(self, inputs, attributes, output)
         return output
 

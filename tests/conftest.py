@@ -19,7 +19,7 @@ register_profiles()
 @pytest.fixture(autouse=True)
 def modes_do_not_leak() -> Iterator[None]:
     """Fail a test that leaves a mode other than it found it."""
-    watched = (modes.recording, modes.backend_name, modes.observer, modes.composed, modes.breakpoints, watcher)
+    watched = (modes.recording, modes.backend_name, modes.observers, modes.composed, modes.breakpoints, watcher)
     before = [mode.get() for mode in watched]
     yield
     assert [mode.get() for mode in watched] == before

@@ -114,15 +114,9 @@ class Calls:
 
 @contextmanager
 def record_calls() -> Iterator[Calls]:
-    """Keep each op's inputs and output inside the block; an observer that is on already goes on being called."""
-    calls, outer = Calls(), modes.observer.get()
-
-    def callback(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Tensor) -> None:
-        if outer is not None:
-            outer(op, inputs, attributes, y)
-        calls.add(op, inputs, attributes, y)
-
-    with modes.observe(callback):
+    """Keep each op's inputs and output inside the block."""
+    calls = Calls()
+    with modes.observe(calls.add):
         yield calls
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import modes, origin
+from autograd import origin
 from autograd.debug.nonfinite_origin import NonFinite, Place, fit, is_number, op_in_layer, operands, origin_facts
 from autograd.names import named
 from autograd.op import Op
@@ -83,7 +83,6 @@ class Results:
         self._numbers = itertools.count()
         self._by_array: dict[int, tuple[weakref.ref[Any], Record]] = {}  # by id, while the array lives
         self._by_node: weakref.WeakKeyDictionary[Node, Record] = weakref.WeakKeyDictionary()
-        self._outer = modes.observer.get()  # goes on observing
 
     def finite(self, x: Any) -> bool:
         """Whether the numbers in an array, a Tensor or a number are finite; true of anything else."""
@@ -109,8 +108,6 @@ class Results:
 
     def see(self, op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Tensor) -> None:
         """An op has run. For `observe`."""
-        if self._outer is not None:
-            self._outer(op, inputs, attributes, y)
         sources = [record for record in map(self.of, inputs) if record is not None]
         for record in sources:
             self.loose.pop(record.number, None)

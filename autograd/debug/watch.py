@@ -52,8 +52,7 @@ class Watch:
         self._ran_backward, self._n_passes = False, 0
 
     def start(self) -> None:
-        self._observer = modes.observer.get()
-        self._token = modes.observer.set(self._observe)
+        self._token = modes.observers.set((*modes.observers.get(), self._observe))
         self._profile: Any = sys.getprofile()
         if self._profile is not None and not callable(self._profile):
             self._profile.disable()  # cProfile's: it cannot be called from here
@@ -65,7 +64,7 @@ class Watch:
             self._profile.enable()
         else:
             sys.setprofile(self._profile)
-        modes.observer.reset(self._token)
+        modes.observers.reset(self._token)
 
     def _event(self, frame: FrameType, event: str, value: Any) -> None:
         """Python tells of each call and return."""
@@ -84,12 +83,8 @@ class Watch:
 
     def _observe(self, op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], y: Tensor) -> None:
         """An op has run: called from its `__call__`."""
-        if self._observer is not None:
-            self._observer(op, inputs, attributes, y)
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code is not OP_CALL:  # another observer may have passed it on
-            frame = frame.f_back
-        assert frame is not None
+        frame = sys._getframe(1)
+        assert frame.f_code is OP_CALL
         self._look_for_new_pass()
         scope, prefix = self._scopes.here(frame)
         entry = Entry(scope, (self._scopes.n_ops, 1), prefix + op.name, op.name, self._store)

@@ -18,7 +18,7 @@ import pytest
 import standin
 from cases import CASES, Case
 
-from autograd import Op, Stream, Tensor, checkpoint, compose, modes, no_grad, observe, ops, use_backend, use_stream
+from autograd import Op, Stream, Tensor, checkpoint, compose, no_grad, observe, ops, use_backend, use_stream
 from autograd.debug import DebugError, NonFinite, NonFiniteError, debug
 from autograd.debug.nonfinite_forward import Record
 from minillm import GPT, GPTConfig
@@ -151,7 +151,7 @@ def test_a_bad_learning_rate_is_named_at_the_first_op_it_breaks(lr: float) -> No
 
     with pytest.raises(NonFiniteError) as raised:  # noqa: PT012  # which step it is depends on the rate
         for _ in range(40):
-            with debug(model), observe_too(note):
+            with debug(model), observe(note):
                 optimizer.zero_grad()
                 _, loss = model(ids, targets)  # <- step
                 assert loss is not None
@@ -168,18 +168,6 @@ def test_a_bad_learning_rate_is_named_at_the_first_op_it_breaks(lr: float) -> No
         assert found.sentence.startswith("the backward of ")
     if not np.isfinite(model.flat.data).all():
         assert re.match(r"the parameter \S+ came in with", found.sentence)
-
-
-def observe_too(callback: Callable[..., None]) -> Any:
-    """Another observer inside of debug(), which goes on."""
-    ours = modes.observer.get()
-    assert ours is not None
-
-    def both(*call: Any) -> None:
-        callback(*call)
-        ours(*call)
-
-    return observe(both)
 
 
 def test_a_parameter_that_came_in_with_nan_is_named() -> None:

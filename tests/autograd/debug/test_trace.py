@@ -301,10 +301,10 @@ def test_locals_of_an_op_inside_a_composition_have_the_names_of_both_before_them
 def test_who_observed_before_still_does_and_all_modes_are_as_before(model, x):
     seen = []
     with modes.observe(lambda op, inputs, attributes, y: seen.append(op.name)):
-        before = modes.observer.get()
+        before = modes.observers.get()
         with trace(model):
             model(x)
-        assert modes.observer.get() is before
+        assert modes.observers.get() is before
     assert seen == ["linear", "exp", "softmax", "exp", "exp", "multiply", "add"]
 
 
