@@ -101,10 +101,10 @@ def _figure(title: str, array: Array | None) -> str:
     drawn = picture(array)
     rows, columns = drawn.cells.shape
     scale = min(24, max(2, 256 // max(rows, columns)))  # pixels of a cell
-    size = f"width:{columns * scale}px;height:{rows * scale}px"
+    size = f"width:{columns * scale}px;height:{max(rows * scale, 12)}px"  # a vector is a bar
     caption = f"{title} {drawn.summary}"
     return (
-        '<figure style="display:inline-block;margin:4px 12px 4px 0;vertical-align:top">'
+        '<figure style="display:inline-block;margin:4px 12px 4px 0;max-width:17em;vertical-align:top">'
         f'<img alt="{escape(caption)}" style="{size};image-rendering:pixelated;border:1px solid #888" '
         f'src="data:image/png;base64,{base64.b64encode(_png(_colours(drawn.cells))).decode()}">'
         f'<figcaption style="font-size:85%">{escape(caption)}</figcaption></figure>'
