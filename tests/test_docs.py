@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,16 @@ def test_minillm_commands_of_the_readme_parse(command):
     from minillm.cli.main import build_parser
 
     build_parser().parse_args(shlex.split(command)[1:])  # argparse exits on an option it does not know
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "/python " in c])
+def test_programs_of_the_readme_are_there(command):
+    assert any((ROOT / part).is_file() for part in shlex.split(command)[1:])
+
+
+def test_extras_of_the_readme_are_there():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(re.findall(r"pip install -e '\.\[(\w+)\]'", README)) <= set(extras)
 
 
 def test_python_in_the_readme_runs(capsys):
