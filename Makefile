@@ -10,7 +10,7 @@ ARGS ?=
 
 help:
 	@echo "make train            train a small GPT on the Python standard library's sources, and show what it learned"
-	@echo "make test             run the tests, a process for each core; with many draws: make test ARGS=--hypothesis-profile=ci"
+	@echo "make test             run the tests on all cores; with many draws: make test ARGS=--hypothesis-profile=ci"
 	@echo "make check            lint, formatting and types"
 	@echo "make mutants          plant gradient bugs one by one and see that the tests notice each"
 	@echo "make parity           compare with PyTorch, tiktoken, tokenizers and rustbpe, which it installs into .venv"
