@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from autograd import debug
+
 ROOT = Path(__file__).parents[1]
 
 # of the parts named here, each may import those of its own row and of the rows above
 AUTOGRAD = [
+    ["layer_paths"],
     ["modes"],
     ["backends"],
     ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas", "origin", "names"],
@@ -37,6 +40,7 @@ MINILLM = [
     ["weights"],
     ["train", "generate"],
     ["check"],
+    ["debug"],
     ["cli"],
 ]
 EXEMPT = {("modes", "random"), ("modes", "debug"), ("tensor", "debug")}  # under TYPE_CHECKING, for annotations
@@ -121,6 +125,24 @@ except BackendError as error:
     done = run(code)
     assert done.stderr == ""
     assert "needs the package CuPy, which is not installed: pip install" in done.stdout
+
+
+def test_the_debugger_is_imported_when_it_is_used() -> None:
+    code = """
+import sys
+import minillm
+from autograd import debug
+print([name for name in sys.modules if name.startswith("autograd.debug.")])
+print([name for name in dir(debug) if getattr(debug, name).__name__ != name])
+print(hasattr(debug, "no_such_name"))
+"""
+    done = run(code)
+    assert (done.stderr, done.stdout.split("\n")[:3]) == ("", ["[]", "[]", "False"])
+
+
+def test_no_function_of_the_debugger_hides_a_module() -> None:
+    modules_of_it = {path.stem for path in (ROOT / "autograd" / "debug").glob("*.py")}
+    assert modules_of_it & set(debug.__all__) == set()
 
 
 def test_a_foreign_autograd_is_named(tmp_path: Path) -> None:

@@ -1,47 +1,77 @@
-"""Step through backward, stop where something happens, look at everything by name."""
+"""Step through backward, stop where something happens, look at everything by name.
 
-from typing import Any
+Each name is imported when it is first used: who trains does not wait for the debugger.
+"""
 
-from autograd.debug.breakpoints import break_on
-from autograd.debug.compare import compare
-from autograd.debug.errors import DebugError
-from autograd.debug.nonfinite import debug
-from autograd.debug.nonfinite_origin import NonFinite, NonFiniteError
-from autograd.debug.notebook import node_html, show_tape, steps_html, tensor_html
-from autograd.debug.saved_bytes import SavedBytes, saved_bytes
-from autograd.debug.stepping import set_trace
-from autograd.debug.steps import Flow, Step, Steps
-from autograd.debug.summary import Summary
-from autograd.debug.trace import trace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from autograd.tape import Node
 from autograd.tensor import Tensor
 
+if TYPE_CHECKING:
+    from autograd.debug.breakpoints import break_on as break_on
+    from autograd.debug.comparing import compare as compare
+    from autograd.debug.errors import DebugError as DebugError
+    from autograd.debug.nonfinite import debug as debug
+    from autograd.debug.nonfinite_origin import NonFinite as NonFinite
+    from autograd.debug.nonfinite_origin import NonFiniteError as NonFiniteError
+    from autograd.debug.notebook import show_tape as show_tape
+    from autograd.debug.saved_memory import SavedBytes as SavedBytes
+    from autograd.debug.saved_memory import saved_bytes as saved_bytes
+    from autograd.debug.step import Flow as Flow
+    from autograd.debug.step import Step as Step
+    from autograd.debug.stepping import set_trace as set_trace
+    from autograd.debug.steps import Steps as Steps
+    from autograd.debug.summary import Summary as Summary
+    from autograd.debug.tracing import trace as trace
 
-def backward_steps(self: Tensor, dy: Any = None, *, retain_graph: bool = False) -> Steps:
+# a module must not be called like a function in it, which would hide it
+_MODULES = {
+    "DebugError": "errors",
+    "Flow": "step",
+    "NonFinite": "nonfinite_origin",
+    "NonFiniteError": "nonfinite_origin",
+    "SavedBytes": "saved_memory",
+    "Step": "step",
+    "Steps": "steps",
+    "Summary": "summary",
+    "break_on": "breakpoints",
+    "compare": "comparing",
+    "debug": "nonfinite",
+    "saved_bytes": "saved_memory",
+    "set_trace": "stepping",
+    "show_tape": "notebook",
+    "trace": "tracing",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _backward_steps(self: Tensor, dy: Any = None, *, retain_graph: bool = False) -> "Steps":
     """What `backward` does, one node at a time. Arguments and errors are those of `backward`."""
+    from autograd.debug.steps import Steps
+
     return Steps(self, dy, retain_graph=retain_graph)
 
 
-Tensor.backward_steps = backward_steps  # type: ignore[method-assign]  # declared there for whoever reads Tensor
-# what a notebook asks for
-Tensor._repr_html_ = tensor_html  # type: ignore[attr-defined]
-Node._repr_html_ = node_html  # type: ignore[attr-defined]
-Steps._repr_html_ = steps_html  # type: ignore[attr-defined]
+def _html(self: Tensor | Node) -> str:
+    """What a notebook shows."""
+    from autograd.debug import notebook
 
-__all__ = [
-    "DebugError",
-    "Flow",
-    "NonFinite",
-    "NonFiniteError",
-    "SavedBytes",
-    "Step",
-    "Steps",
-    "Summary",
-    "break_on",
-    "compare",
-    "debug",
-    "saved_bytes",
-    "set_trace",
-    "show_tape",
-    "trace",
-]
+    return notebook.tensor_html(self) if isinstance(self, Tensor) else notebook.node_html(self)
+
+
+Tensor.backward_steps = _backward_steps  # type: ignore[method-assign]  # declared there for whoever reads Tensor
+Tensor._repr_html_ = _html  # type: ignore[attr-defined]  # notebooks alone ask for it
+Node._repr_html_ = _html  # type: ignore[attr-defined]

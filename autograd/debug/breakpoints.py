@@ -19,7 +19,7 @@ import numpy as np
 from autograd import modes
 from autograd.backends import Array
 from autograd.debug.errors import DebugError, unknown
-from autograd.debug.steps import Step
+from autograd.debug.step import Step
 from autograd.layer_paths import and_those_above, within
 from autograd.op import Op
 from autograd.tape import Node

@@ -29,7 +29,7 @@ from autograd.debug.nonfinite_origin import (
     operands,
     origin_facts,
 )
-from autograd.debug.steps import input_pairs, target_name
+from autograd.debug.step import input_pairs, target_name
 from autograd.names import named
 from autograd.tape import BackwardPass, Leaf, Node, watcher
 

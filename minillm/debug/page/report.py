@@ -20,7 +20,7 @@ from tqdm import tqdm
 from autograd import Node, Op
 from autograd.debug import DebugError, Step
 from autograd.debug.source import Listing, OpSource, shown_path
-from autograd.debug.steps import Flow, node_name
+from autograd.debug.step import Flow, node_name
 from minillm.debug.page.highlight import highlight
 from minillm.debug.page.pictures import Pictures, number
 from minillm.debug.session import Session

@@ -9,7 +9,7 @@ import pytest
 
 from autograd import use_backend
 from autograd.debug import DebugError
-from autograd.debug.steps import Step
+from autograd.debug.step import Step
 from minillm import GPT, GPTConfig, UserError
 from minillm.data.corpus import read_corpus
 from minillm.debug import Session

@@ -119,7 +119,7 @@ def test_a_gradient_that_was_changed_in_place_is_not_offered_and_one_that_was_no
         square(x).sum().backward()
     np.testing.assert_allclose(t["half"].grad, x.data * 2)
     assert t["root"].grad is None
-    assert "droot was changed in place afterwards, test_trace.py:" in t["root"].grad_where
+    assert "droot was changed in place afterwards, test_tracing.py:" in t["root"].grad_where
 
 
 def test_names_are_the_layer_the_variable_or_the_op_with_a_number_from_the_second_on(model, x):
@@ -136,7 +136,7 @@ def test_names_are_the_layer_the_variable_or_the_op_with_a_number_from_the_secon
     np.testing.assert_array_equal(t["fc"].value, x.data @ model.fc.weight.data.T + model.fc.bias.data)
     np.testing.assert_allclose(t["fc"].grad.sum(0), model.fc.bias.grad)
     assert (t["h"].op, t["fc"].where) == ("exp", t["fc"].where)
-    assert t["h"].where.startswith("exp, test_trace.py:")
+    assert t["h"].where.startswith("exp, test_tracing.py:")
     assert t["h"].grad_where == "what came in at exp_backward"
 
 
