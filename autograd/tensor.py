@@ -12,7 +12,8 @@ import numpy as np
 
 from autograd import backends, modes
 from autograd.backends import Array
-from autograd.tape import BackwardPass, Leaf, Node
+from autograd.backward_pass import BackwardPass
+from autograd.tape import Leaf, Node
 
 if TYPE_CHECKING:
     from autograd.debug.steps import Steps

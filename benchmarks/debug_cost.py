@@ -33,8 +33,8 @@ STEPS = 10  # in a round: few, so that what else the machine does meets all copi
 
 # file -> what is cut out of it, and what stands there instead
 HOOKS = {
-    "autograd/tape.py": [
-        ("        self.origin = origin.here()\n", ""),
+    "autograd/tape.py": [("        self.origin = origin.here()\n", "")],
+    "autograd/backward_pass.py": [
         ("    note = journal.get()\n    if note is not None:\n        note(leaf)\n", ""),
         ("        self.dy = upstream  # of the node that runs\n", ""),
         ("        self.outer, self.watch = running.get(), watcher.get()\n", ""),

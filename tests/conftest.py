@@ -10,8 +10,8 @@ import pytest
 import standin
 
 from autograd import modes
+from autograd.backward_pass import watcher
 from autograd.gradcheck.strategies import register_profiles
-from autograd.tape import watcher
 
 register_profiles()
 

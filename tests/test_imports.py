@@ -23,6 +23,7 @@ AUTOGRAD = [
     ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas", "origin", "names"],
     ["compiler"],
     ["tape"],
+    ["backward_pass"],
     ["tensor"],
     ["op"],
     ["ops"],

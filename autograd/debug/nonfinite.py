@@ -19,6 +19,7 @@ import numpy as np
 
 from autograd import modes, origin
 from autograd.backends import Array
+from autograd.backward_pass import BackwardPass, watcher
 from autograd.debug.errors import DebugError
 from autograd.debug.nonfinite_forward import Results
 from autograd.debug.nonfinite_origin import (
@@ -31,7 +32,7 @@ from autograd.debug.nonfinite_origin import (
 )
 from autograd.debug.step import input_pairs, target_name
 from autograd.names import named
-from autograd.tape import BackwardPass, Leaf, Node, watcher
+from autograd.tape import Leaf, Node
 
 
 @contextmanager

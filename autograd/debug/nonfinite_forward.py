@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from autograd import origin
+from autograd.backward_pass import running
 from autograd.debug.nonfinite_origin import NonFinite, Place, fit, is_number, op_in_layer, operands, origin_facts
 from autograd.names import named
 from autograd.op import Op
 from autograd.origin import Origin
-from autograd.tape import Node, running
+from autograd.tape import Node
 from autograd.tensor import Tensor
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from autograd.backends import Array
+from autograd.backward_pass import add_gradients
 from autograd.names import named
-from autograd.tape import Leaf, Node, add_gradients
+from autograd.tape import Leaf, Node
 
 
 @dataclass(frozen=True)

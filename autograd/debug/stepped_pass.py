@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from autograd.backends import Array
+from autograd.backward_pass import BackwardPass, check_gradients
 from autograd.debug.step import Step
 from autograd.saved import shares_memory
-from autograd.tape import BackwardPass, Leaf, Node, check_gradients
+from autograd.tape import Leaf, Node
 from autograd.tensor import Tensor
 
 

@@ -13,6 +13,7 @@ import sys
 # each stands for the modules below it too
 HELPERS = (
     "autograd.backends",
+    "autograd.backward_pass",
     "autograd.compiler",
     "autograd.debug",
     "autograd.jit",

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from autograd import modes
+from autograd.backward_pass import check_gradients, journal, running
 from autograd.debug.errors import DebugError
 from autograd.debug.step import Step
 from autograd.debug.stepped_pass import SteppedPass
 from autograd.debug.undo import Undo
-from autograd.tape import Node, check_gradients, journal, running
+from autograd.tape import Node
 from autograd.tensor import Tensor
 
 

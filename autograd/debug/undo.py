@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from autograd.backends import Array
+from autograd.backward_pass import BackwardPass, journal
 from autograd.debug.step import Step
-from autograd.tape import BackwardPass, Leaf, Node, journal
+from autograd.tape import Leaf, Node
 
 _Notes = dict[Leaf, tuple[Array, Array] | None]  # a leaf's gradient: the array it is, and what it held
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from autograd import modes
 from autograd.backends import Array
+from autograd.backward_pass import running
 from autograd.debug.in_place import line_of, stale_names
 from autograd.debug.scopes import OP_CALL, Scope, Scopes, called_op, code_of
 from autograd.debug.store import Store
@@ -24,7 +25,7 @@ from autograd.debug.summary import Summary
 from autograd.debug.traced import Entry, Snapshot
 from autograd.op import Op
 from autograd.origin import Origin
-from autograd.tape import Node, running
+from autograd.tape import Node
 from autograd.tensor import Tensor
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from autograd import workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
+from autograd.backward_pass import gradient_sum
 from autograd.jit import In1, Int, Out1, jit, prange, share
 from autograd.op import Op
 from autograd.ops.broadcast import repeated_axes, shape_of, unbroadcast
-from autograd.tape import gradient_sum
 
 Saved = tuple[Any, ...]
 

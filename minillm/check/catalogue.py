@@ -10,10 +10,11 @@ from typing import Any
 import minillm  # noqa: F401  # registers the ops of every layer
 from autograd import Op
 from autograd.backends import numpy as numpy_backend
+from autograd.backward_pass import accumulate, add_gradients, upstream_gradient
 from autograd.checkpoint import checkpoint
 from autograd.gradcheck.mutants import Mutant, mutants_of
 from autograd.ops import broadcast, reduce
-from autograd.tape import accumulate, add_gradients, tape, upstream_gradient
+from autograd.tape import tape
 from minillm.layers import activations, attention, cross_entropy, dropout, layernorm
 from minillm.train.loop import accumulate_gradients
 

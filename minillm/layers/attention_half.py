@@ -15,8 +15,8 @@ import numpy as np
 from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
+from autograd.backward_pass import gradient_out
 from autograd.jit import Float, In1, In2, Int, Out1, Out2, Out3, gemm, jit, prange, share
-from autograd.tape import gradient_out
 from minillm.layers.attention import attention_backward, attention_composed, attention_forward
 from minillm.layers.attention.compiled import attention_backward_numba, attention_forward_numba
 from minillm.layers.layernorm import (

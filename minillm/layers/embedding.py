@@ -13,8 +13,8 @@ import numpy as np
 from autograd import Op, Tensor, workspace
 from autograd.backends import Array, backend_of
 from autograd.backends.numba import threads
+from autograd.backward_pass import gradient_out
 from autograd.jit import Ids1, In2, Int, Out2, jit, prange, share
-from autograd.tape import gradient_out
 from minillm.module import Dtype, Module, Parameter, normal
 
 

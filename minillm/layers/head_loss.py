@@ -16,9 +16,9 @@ import numpy as np
 from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
+from autograd.backward_pass import gradient_out
 from autograd.jit import Ids1, In1, In2, Int, Out1, Out2, Out3, gemm, jit, prange, share
 from autograd.jit_math import exp, largest
-from autograd.tape import gradient_out
 from minillm.layers.cross_entropy import (
     IGNORE_INDEX,
     cross_entropy,

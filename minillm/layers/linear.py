@@ -13,8 +13,8 @@ import numpy as np
 from autograd import Op, Tensor, workspace
 from autograd.backends import Array
 from autograd.backends.numba import threads
+from autograd.backward_pass import gradient_out
 from autograd.jit import In1, In2, Int, Out1, Out2, gemm, jit, prange, share
-from autograd.tape import gradient_out
 from minillm.module import Dtype, Module, Parameter, normal
 
 # up to so many, each thread reads a part of the weight row by row: BLAS, given a part of the rows of x, took 1.2 to 10

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autograd import Op, Tensor, checkpoint
-from autograd.tape import gradient_out
+from autograd.backward_pass import gradient_out
 
 NAME = "scaled_in_place"
 
