@@ -13,16 +13,23 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-_ENGINE, _USER_S = 0, -1
+_ENGINE, _USER_S, _PROGRAM_S = 0, -1, -2
 _folders = [str(Path(__file__).parent) + os.sep]  # of this library, and of those that are built on it
 _STANDARD = sysconfig.get_path("stdlib") + os.sep  # its wrappers, such as contextlib's, call for somebody else
-_ours: dict[str, int] = {}  # file -> place of its folder in _folders, or _USER_S
+_programs: set[str] = set()
+_ours: dict[str, int] = {}  # file -> place of its folder in _folders, _USER_S or _PROGRAM_S
 _FURTHER = 8  # frames above the user's line in which a layer is still looked for
 
 
 def add_library(folder: str) -> None:
     """Files below `folder` are a library's: the user's line is never in them."""
     _folders.append(folder + os.sep)
+    _ours.clear()
+
+
+def add_program(file: str) -> None:
+    """A library's command line begins in `file`: what calls it, such as a launcher, is not the user's line."""
+    _programs.add(file)
     _ours.clear()
 
 
@@ -48,6 +55,8 @@ class Origin:
             folder = _ours.get(code.co_filename)
             if folder is None:
                 folder = _ours[code.co_filename] = _folder_of(code.co_filename)
+            if folder == _PROGRAM_S:
+                return
             if folder:
                 if self.layer is None and code.co_argcount and code.co_varnames[0] == "self":
                     owner = frame.f_locals.get("self")
@@ -92,6 +101,8 @@ def here() -> Origin:
 
 
 def _folder_of(file: str) -> int:
+    if file in _programs:
+        return _PROGRAM_S
     if file.startswith(_STANDARD) and "-packages" not in file:
         return _ENGINE
     inside = (i for i, folder in enumerate(_folders) if file.startswith(folder))

@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Sequence
 
 import minillm
-from autograd import BackendError
+from autograd import BackendError, origin
 
 # each a module here, which defines add_parser(subparsers)
 COMMANDS = ("train", "generate", "tokenizer", "info", "doctor", "check", "debug")
+
+origin.add_program(__file__)
 
 USER_MISTAKE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
 

@@ -69,6 +69,15 @@ def test_it_opens_a_small_new_model_on_a_piece_of_text(
     assert "".join(session.tokens) in "all␣happy␣families␣are␣alike⏎" * 3
 
 
+def test_what_called_the_command_is_not_the_user_s_line(
+    terminal: None, opened: list[tuple[Session, list[str]]], text: str
+) -> None:
+    assert main(["debug", "--data", text]) == 0
+    session, _ = opened[0]
+    assert {node.origin.user_line for node in session.nodes} == {None}
+    assert all(node.origin.caller_line for node in session.nodes)
+
+
 def test_it_opens_a_trained_model_on_a_prompt(
     terminal: None, opened: list[tuple[Session, list[str]]], saved_model: Path
 ) -> None:
