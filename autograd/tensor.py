@@ -13,6 +13,7 @@ import numpy as np
 from autograd import backends, modes
 from autograd.backends import Array
 from autograd.backward_pass import BackwardPass
+from autograd.norm import norm
 from autograd.tape import Leaf, Node
 
 if TYPE_CHECKING:
@@ -150,10 +151,9 @@ Operand: TypeAlias = Tensor | Array | float
 
 def _numbers(array: Array) -> str:
     """Norm, up to a size at which it takes no time, and first values: little is brought from a GPU."""
-    corner = np.asarray(backends.backend_of(array).to_host(array[(slice(3),) * array.ndim]))
+    corner = backends.to_host(array[(slice(3),) * array.ndim])
     first = [f"{value:.4g}" if array.dtype.kind in "fc" else str(value) for value in corner.ravel()[:3]]
-    norm = ""
+    size = ""
     if array.dtype.kind in "fc" and array.size <= LARGE:
-        wide = array.ravel().astype(np.complex128 if array.dtype.kind == "c" else np.float64)
-        norm = f"norm {float(np.linalg.norm(wide)):.4g}, "
-    return f"{norm}[{', '.join(first)}{', ...' if array.size > len(first) else ''}]"
+        size = f"norm {norm(array):.4g}, "
+    return f"{size}[{', '.join(first)}{', ...' if array.size > len(first) else ''}]"

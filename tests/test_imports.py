@@ -20,7 +20,7 @@ AUTOGRAD = [
     ["layer_paths"],
     ["modes"],
     ["backends"],
-    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas", "origin", "names"],
+    ["kernel", "saved", "random", "jit", "workspace", "numba_pipeline", "openblas", "origin", "names", "norm"],
     ["compiler"],
     ["tape"],
     ["backward_pass"],

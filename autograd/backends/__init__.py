@@ -75,6 +75,12 @@ def backend_of(array: object) -> Backend:
     return load(name_of(array))
 
 
+def to_host(x: Any) -> Array:
+    """An array of any backend, or a number, as a NumPy array: the array itself where it is one."""
+    array: Array = np.asarray(backend_of(x).to_host(x))
+    return array
+
+
 def active() -> Backend:
     """The backend that `use_backend` switched on."""
     return load(modes.backend_name.get())

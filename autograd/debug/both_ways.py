@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from autograd import modes
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 from autograd.debug.comparison import Comparison, row_of
 from autograd.debug.errors import DebugError, unknown
 from autograd.debug.traced import Traced
 from autograd.debug.tracing import trace
-from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, to_host, upstream
+from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, upstream
 from autograd.gradcheck.frozen import frozen_randomness, randomness_put_back
 from autograd.gradcheck.subject import name_of
 from autograd.gradcheck.tape import in_place, last_tensor

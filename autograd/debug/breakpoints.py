@@ -12,6 +12,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from autograd.backends import Array
 from autograd.debug.errors import DebugError, unknown
 from autograd.debug.step import Step
 from autograd.layer_paths import and_those_above, within
+from autograd.norm import norm
 from autograd.op import Op
 from autograd.tape import Node
 from autograd.tensor import Tensor
@@ -65,8 +67,8 @@ class break_on:
         for name, function in {"when": when, "call": call}.items():
             if function is not None and not callable(function):
                 raise DebugError(f"{name} is {function!r}: give a function, which is handed the step")
-        if not isinstance(norm_above, int | float | None):
-            raise DebugError(f"norm_above is {norm_above!r}: give a number")
+        if norm_above is not None and not (isinstance(norm_above, Real) and norm_above >= 0):
+            raise DebugError(f"norm_above is {norm_above!r}: give a number of at least 0")
         given = (op, layer, param, norm_above, changed, when)
         if all(value is None for value in given) and not nonfinite:
             raise DebugError(
@@ -80,6 +82,7 @@ class break_on:
         self.op, self.layer, self.param, self.norm_above = op, layer, param, norm_above
         self.nonfinite, self.changed, self.when, self.call = nonfinite, changed, when, call
         self._last = np.array(changed) if isinstance(changed, np.ndarray) else None
+        self._is_asked = False  # its `when` or `call` runs: a backward in there is not for it to stop
         modes.breakpoints.set((*modes.breakpoints.get(), self))
 
     def __enter__(self) -> break_on:
@@ -134,12 +137,18 @@ class break_on:
         Raises:
             DebugError: the condition raised.
         """
-        if not self._holds(step):
+        if self._is_asked:
             return False
-        if self.call is None:
-            return True
-        self.call(step)
-        return False
+        self._is_asked = True
+        try:
+            if not self._holds(step):
+                return False
+            if self.call is None:
+                return True
+            self.call(step)
+            return False
+        finally:
+            self._is_asked = False
 
     def _holds(self, step: Step) -> bool:
         node = step.node
@@ -152,7 +161,7 @@ class break_on:
             return False
         if self.param is not None and not any(fnmatch.fnmatchcase(n, self.param) for n in _parameter_names(node)):
             return False
-        if self.norm_above is not None and all(np.linalg.norm(dx.ravel()) <= self.norm_above for dx in dxs):
+        if self.norm_above is not None and all(norm(dx) <= self.norm_above for dx in dxs):
             return False
         if self.nonfinite and all(np.isfinite(dx).all() for dx in dxs):
             return False

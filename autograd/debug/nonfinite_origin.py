@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import backends
+from autograd.backends import to_host
 from autograd.debug.summary import Summary
 from autograd.origin import Origin
 from autograd.tape import AutogradError
@@ -122,10 +122,6 @@ class Place:
             return f"{self.value}"
         n = int(np.prod(self.shape))
         return f"{self.value} at {list(self.index)}, the first of {self.count:,} among {n:,} numbers"
-
-
-def to_host(array: Any) -> Any:
-    return np.asarray(backends.backend_of(array).to_host(array))
 
 
 def operands(values: Mapping[str, Any], place: Place) -> tuple[Operand, ...]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import backends
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 from autograd.debug.summary import Summary
 
 ROWS, COLUMNS = 64, 96  # most cells of a heat map
@@ -44,7 +43,7 @@ class Picture:
 
 def picture(array: Any, *, rows: int = ROWS, columns: int = COLUMNS) -> Picture:
     """Of an array of any backend, number of axes and dtype, or of a number; of complex numbers their magnitudes."""
-    a = np.asarray(backends.backend_of(array).to_host(array))
+    a = to_host(array)
     values = np.abs(a) if a.dtype.kind == "c" else a
     table = values.reshape(-1, a.shape[-1] if a.ndim and a.size else 1)  # (R, C)
     summary = Summary.of(a)

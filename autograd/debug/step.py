@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from autograd.backends import Array
 from autograd.backward_pass import add_gradients
 from autograd.names import named
+from autograd.norm import norm
 from autograd.tape import Leaf, Node
 
 
@@ -120,4 +119,4 @@ def input_pairs(node: Node, dxs: list[Array | None]) -> dict[str, tuple[Node | L
 
 
 def _size(array: Array | None) -> str:
-    return "None" if array is None else f"{array.shape}, norm {float(np.linalg.norm(array.ravel())):.4g}"
+    return "None" if array is None else f"{array.shape}, norm {norm(array):.4g}"

@@ -22,6 +22,7 @@ HELPERS = (
     "autograd.kernel",
     "autograd.modes",
     "autograd.names",
+    "autograd.norm",
     "autograd.numba_pipeline",
     "autograd.openblas",
     "autograd.operators",

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import backends
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 from autograd.debug.errors import DebugError
 
 
@@ -67,7 +66,7 @@ class Store:
         Raises:
             DebugError: the disk has no room for it.
         """
-        host = np.asanyarray(backends.backend_of(array).to_host(array))
+        host = to_host(array)
         if self.in_memory + host.nbytes <= self.memory:
             copy = np.array(host, order="C")
             copy.flags.writeable = False

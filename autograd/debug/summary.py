@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import backends
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 
 _N_FIRST = 5
 _PART = 1 << 14  # elements in float64 at a time: a summary takes little memory, however large the array
@@ -51,7 +50,7 @@ class Summary:
     @np.errstate(all="ignore")
     def of(cls, array: Any) -> Summary:
         """Of an array of any backend, dtype and shape, or of a number."""
-        a = np.asarray(backends.backend_of(array).to_host(array))
+        a = to_host(array)
         first = tuple(np.asarray(a.flat[:_N_FIRST]).tolist())
         n = n_nan = n_inf = 0
         low, high, scale = math.inf, -math.inf, _scale(a)

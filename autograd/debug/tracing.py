@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from autograd import backends, modes
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 from autograd.debug.errors import DebugError, unknown
 from autograd.debug.scopes import Scopes, named_table
 from autograd.debug.store import Kept, Store
@@ -174,7 +174,7 @@ class trace:
 
         def keep(array: Array) -> Kept | None:
             if self._watch is not None:
-                return Kept(backends.backend_of(array).to_host(array), None, 0)
+                return Kept(to_host(array), None, 0)
             return self._store.put(array) if self._is_asked(name) and not keep_none else None
 
         return Entry.of_parameter(self._parameters[name], self._store, f"parameter {name}", keep)

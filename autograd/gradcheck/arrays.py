@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from autograd import backends
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 from autograd.gradcheck.tolerance import EPS
 
 JITTER_ULPS = 8  # numbers are moved by up to this many roundings: by one, most would fall back on themselves
@@ -32,11 +32,6 @@ def to_dtype(x: Any, dtype: str) -> Any:
 def to_device(x: Any) -> Any:
     """A host array on the active backend; anything else as it is."""
     return backends.active().to_device(x) if isinstance(x, np.ndarray) else x
-
-
-def to_host(x: Any) -> Array:
-    array: Array = np.asarray(backends.backend_of(x).to_host(x))
-    return array
 
 
 def read_only(x: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from autograd import modes
-from autograd.backends import Array
-from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, to_host, upstream
+from autograd.backends import Array, to_host
+from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, upstream
 from autograd.gradcheck.calling import BACKWARD, FORWARD, call, describe, told
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from autograd import modes
-from autograd.backends import Array
-from autograd.gradcheck.arrays import is_float, jitter, read_only, to_device, to_host
+from autograd.backends import Array, to_host
+from autograd.gradcheck.arrays import is_float, jitter, read_only, to_device
 from autograd.gradcheck.calling import BACKWARD, FORWARD, call, describe
 from autograd.gradcheck.errors import GradcheckError
 from autograd.gradcheck.frozen import frozen_randomness

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from autograd import Node, Tensor
-from autograd.backends import Array
+from autograd.norm import norm
 from minillm.module import Module
 
 
@@ -35,7 +33,7 @@ def gradient_flow(model: Module, loss: Tensor) -> list[LayerFlow]:
     before = [None if (grad := p.gradient_set()) is None else grad.copy() for p in parameters]
     model.zero_grad()
     try:
-        output_norms = {step.node: _norm(step.dy) for step in loss.backward_steps(retain_graph=True)}
+        output_norms = {step.node: norm(step.dy) for step in loss.backward_steps(retain_graph=True)}
         return _by_layer(model, output_norms)
     finally:
         for p, grad in zip(parameters, before, strict=True):
@@ -50,10 +48,6 @@ def _by_layer(model: Module, output_norms: dict[Node, float]) -> list[LayerFlow]
         output = next((node for node in output_norms if node.origin.layer in inside), None)
         if output is not None:
             grads = [grad for p in module.parameters() if (grad := p.gradient_set()) is not None]
-            flow = LayerFlow(path or f"({type(module).__name__})", output_norms[output], math.hypot(*map(_norm, grads)))
+            flow = LayerFlow(path or f"({type(module).__name__})", output_norms[output], math.hypot(*map(norm, grads)))
             found.append((output.seq, -len(path), flow))
     return [flow for _, _, flow in sorted(found)]
-
-
-def _norm(array: Array) -> float:
-    return float(np.linalg.norm(array.astype(np.float64).ravel()))

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import backends
-from autograd.backends import Array
+from autograd.backends import Array, to_host
 from autograd.debug.picture import picture
 
 
@@ -28,7 +27,7 @@ class Pictures:
 
     def place(self, array: Any) -> int:
         """Where in `made` the picture of an array of any backend is; it is made where it is new."""
-        a = np.asarray(backends.backend_of(array).to_host(array))
+        a = to_host(array)
         key = (hashlib.sha256(a.tobytes()).digest(), a.shape, str(a.dtype))
         if key not in self._places:
             self._places[key] = len(self.made)

@@ -14,13 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from autograd import Node, Op
 from autograd.debug import DebugError, Step
 from autograd.debug.source import Listing, OpSource, shown_path
 from autograd.debug.step import Flow, node_name
+from autograd.norm import norm
 from minillm.debug.page.highlight import highlight
 from minillm.debug.page.pictures import Pictures, number
 from minillm.debug.session import Session
@@ -136,10 +136,7 @@ def _flow(flow: Flow, places: dict[Node, int], difference: float | None) -> dict
         "target": flow.name,
         "node": places.get(flow.target) if isinstance(flow.target, Node) else None,
         "difference": None if difference is None else number(difference),
-        **{
-            name: None if x is None else number(float(np.linalg.norm(x.astype(np.float64).ravel())))
-            for name, x in norms.items()
-        },
+        **{name: None if x is None else number(norm(x)) for name, x in norms.items()},
     }
 
 

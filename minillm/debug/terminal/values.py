@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.console import Group
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from autograd.debug import Flow, Step
 from autograd.debug.picture import COLUMNS, picture
 from autograd.debug.source import OpSource
 from autograd.names import named
+from autograd.norm import norm
 from autograd.op import Op
 from autograd.tape import Node
 from minillm.debug.session import Session
@@ -75,4 +75,4 @@ def _flow(flow: Flow) -> Text:
 
 
 def _norm(array: Array | None) -> str:
-    return "nothing" if array is None else f"{float(np.linalg.norm(array.ravel())):.4g}"
+    return "nothing" if array is None else f"{norm(array):.4g}"

@@ -68,6 +68,13 @@ def test_a_norm_above_stops_at_large_gradients_only_and_at_nan() -> None:
         assert stops((x * np.nan).sum(), norm_above=1e9) == ["None: multiply"]
 
 
+@pytest.mark.parametrize(("dtype", "large"), [("float16", 300), ("float32", 1e30)])
+def test_a_norm_is_right_where_its_squares_overflow_in_the_gradient_s_own_type(dtype: str, large: float) -> None:
+    x = Tensor(np.ones(2, dtype), requires_grad=True)
+    assert stops((x * large).sum(), norm_above=1.4 * large) == ["None: multiply"]
+    assert stops((x * large).sum(), norm_above=1.5 * large) == []
+
+
 def test_nonfinite_stops_at_the_first_gradient_that_is_not_finite_and_at_all_that_follow() -> None:
     x = leaf(0.0, 1.0)
     y = ops.sqrt(x * 2)
