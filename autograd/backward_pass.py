@@ -119,7 +119,7 @@ def upstream_gradient(output: Leaf, dy: Any) -> Array:
     """`dy`, None for a 1, as an array of the output's shape, dtype and backend.
 
     Raises:
-        AutogradError: the output requires no gradient, or `dy` is missing or of another shape.
+        AutogradError: the output requires no gradient, or `dy` is missing, of another shape or no number.
     """
     if not output.requires_grad:
         raise AutogradError(
@@ -136,42 +136,54 @@ def upstream_gradient(output: Leaf, dy: Any) -> Array:
         dy = 1
     elif hasattr(dy, "requires_grad"):  # a Tensor
         dy = dy.data
+    if not hasattr(dy, "shape") and not isinstance(dy, int | float | complex):
+        raise AutogradError(f"upstream gradient is a {type(dy).__name__}: give a number or an array of shape {y.shape}")
     if getattr(dy, "shape", ()) not in ((), y.shape):
         raise AutogradError(f"upstream gradient of shape {dy.shape} for a tensor of shape {y.shape}")
+    dtype = np.dtype(getattr(dy, "dtype", type(dy)))
+    if dtype.kind in "OSUMm" or (dtype.kind == "c" and y.dtype.kind != "c"):
+        raise AutogradError(f"upstream gradient of {dtype} for a tensor of {y.dtype}: give real numbers")
     upstream: Array = np.ones_like(y) * dy
     return upstream.astype(y.dtype, copy=False)
 
 
-def check_gradients(node: Node, dxs: Any) -> None:
+def check_gradients(node: Node, dxs: Any, *, edited: bool = False) -> None:
     """
+    Args:
+        edited: somebody has changed them since the node's backward returned them.
+
     Raises:
         GradientError: what the node's backward returned are not the gradients of its inputs.
     """
     if not isinstance(dxs, tuple | list):
         raise GradientError(
-            f"{node.op}_backward returned {type(dxs).__name__}, not a tuple: "
+            f"{_returned(node, edited)} {type(dxs).__name__}, not a tuple: "
             "return one gradient per input array, `return (dx,)` where there is one"
         )
     n = len(node.parents)
     if len(dxs) < n or any(dx is not None for dx in dxs[n:]):  # optional inputs left out get None
         raise GradientError(
-            f"{node.op}_backward returned {len(dxs)} gradients for {n} inputs: "
+            f"{_returned(node, edited)} {len(dxs)} gradients for {n} inputs: "
             "return one per input array, in the order of the forward's arguments, None for integers"
         )
     for i, (parent, dx) in enumerate(zip(node.parents, dxs, strict=False)):
         if parent is None or dx is None:
             continue
         shape = parent.shape if isinstance(parent, Node) else parent.data.shape
-        if not hasattr(dx, "shape"):
+        if not hasattr(dx, "shape") or isinstance(dx, Leaf):
             raise GradientError(
-                f"{node.op}_backward returned {type(dx).__name__} as the gradient of input {i}: "
+                f"{_returned(node, edited)} {type(dx).__name__} as the gradient of input {i}: "
                 f"return an array of the input's shape, {shape}"
             )
         if dx.shape != shape:
             raise GradientError(
-                f"{node.op}_backward returned a gradient of shape {dx.shape} for input {i} of shape "
+                f"{_returned(node, edited)} a gradient of shape {dx.shape} for input {i} of shape "
                 f"{shape}: a gradient has its input's shape"
             )
+
+
+def _returned(node: Node, edited: bool) -> str:
+    return f"step.dxs of {node.op} was edited to" if edited else f"{node.op}_backward returned"
 
 
 def _place(leaf: Leaf) -> tuple[Array, int]:

@@ -116,7 +116,7 @@ class break_on:
         if any(str(node.op) == "checkpoint" for node in tape):
             return  # what it computes again is on no tape before it runs
         if self.layer is not None:
-            layers = {path for node in tape if node.layer for path in and_those_above(node.layer)}
+            layers = and_those_above(*(node.layer for node in tape if node.layer))
             if not any(within(path, self.layer) for path in layers):
                 raise unknown("layer", self.layer, layers, f" on this tape{_fast_kernels(tape)}")
         if self.param is not None:

@@ -56,8 +56,8 @@ class SteppedPass(BackwardPass):
     def deliver_step(self, step: Step) -> None:
         """Let the step's gradients accumulate."""
         self.node, self.dy, self.written = step.node, step.dy, []
+        check_gradients(step.node, step.dxs, edited=True)
         dxs = list(step.dxs)
-        check_gradients(step.node, dxs)
         for i, array in step.shared.items():
             if _equal(dxs[i], array):  # not edited
                 dxs[i] = array

@@ -83,6 +83,23 @@ def test_nonfinite_stops_at_the_first_gradient_that_is_not_finite_and_at_all_tha
     assert stops((x * 3).sum(), nonfinite=True) == []
 
 
+def test_a_norm_above_may_be_a_number_of_numpys() -> None:
+    assert stops((leaf(3.0, 4.0) * 1).sum(), norm_above=np.float32(1)) == ["None: reduce_sum", "None: multiply"]
+
+
+def test_a_callback_may_run_a_backward_of_its_own_in_which_its_breakpoint_stops_nothing() -> None:
+    other, seen = leaf(1.0, 2.0), []
+
+    def look(step: Step) -> None:
+        seen.append(str(step.node.op))
+        (other * 2).sum().backward()
+
+    with break_on(op="reduce_sum", call=look):
+        (leaf(3.0) * 2).sum().backward()
+    assert seen == ["reduce_sum"]
+    np.testing.assert_array_equal(other.grad, [2, 2])
+
+
 def test_gradients_that_nobody_wants_stop_nothing() -> None:
     one, x = Tensor(np.ones(1)), leaf(np.inf)  # x would be the gradient of the 1
     assert stops((x * one).sum(), nonfinite=True) == []
@@ -252,7 +269,8 @@ def test_inside_a_checkpoint_it_stops_too() -> None:
         ({"call": print}, "nothing to stop at"),
         ({"op": "layer_norm"}, "there is no op 'layer_norm': did you mean 'layernorm'"),
         ({"op": 3}, "op is 3: give its name, a string"),
-        ({"norm_above": "10"}, "norm_above is '10': give a number"),
+        ({"norm_above": "10"}, "norm_above is '10': give a number of at least 0"),
+        ({"norm_above": np.nan}, "norm_above is nan: give a number of at least 0"),
         ({"when": True}, "when is True: give a function"),
         ({"op": "exp", "call": 5}, "call is 5: give a function"),
         ({"changed": 3.0}, "changed is 3.0: give a Tensor"),

@@ -270,7 +270,8 @@ def test_an_edited_gradient_of_a_parameter_is_added_to_what_was_there() -> None:
     ("wrong", "message"),
     [
         (np.ones(3), r"a gradient of shape \(3,\) for input 1 of shape \(2,\)"),
-        (2.0, r"returned float as the gradient of input 1: return an array of the input's shape, \(2,\)"),
+        (2.0, r"step.dxs of multiply was edited to float as the gradient of input 1: return an array of .* \(2,\)"),
+        (leaf(1.0, 2.0), "edited to Tensor as the gradient of input 1: return an array"),
     ],
 )
 def test_an_edit_that_does_not_fit_changes_nothing_and_can_be_mended(wrong: Any, message: str) -> None:
@@ -293,7 +294,10 @@ def test_an_edit_that_does_not_fit_changes_nothing_and_can_be_mended(wrong: Any,
 def test_gradients_that_are_too_few_after_an_edit_are_told_so() -> None:
     step = next(steps := (leaf(1.0) * leaf(2.0)).backward_steps())
     step.dxs = step.dxs[:1]
-    with pytest.raises(GradientError, match="returned 1 gradients for 2 inputs"):
+    with pytest.raises(GradientError, match=r"step.dxs of multiply was edited to 1 gradients for 2 inputs"):
+        next(steps)
+    step.dxs = None  # type: ignore[assignment]
+    with pytest.raises(GradientError, match="edited to NoneType, not a tuple"):
         next(steps)
 
 
@@ -514,6 +518,13 @@ def test_wrong_upstream_gradients_are_refused_as_by_backward() -> None:
         leaf(1.0, 2.0).backward_steps()
     with pytest.raises(AutogradError, match="requires no gradient"):
         Tensor(np.ones(1)).backward_steps()
+    for wrong in ("x", [1.0], {}):
+        for backward in (leaf(1.0).backward, leaf(1.0).backward_steps):
+            with pytest.raises(AutogradError, match=r"upstream gradient is a .*: give a number or an array of shape"):
+                backward(wrong)
+    for wrong in (1j, np.array(["x"]), np.array([None])):
+        with pytest.raises(AutogradError, match="for a tensor of float64: give real numbers"):
+            leaf(1.0).backward(wrong)
 
 
 @contextmanager
