@@ -10,10 +10,10 @@ def within(path: str, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(above, pattern) for above in and_those_above(path))
 
 
-def and_those_above(path: str) -> list[str]:
+def and_those_above(*paths: str) -> set[str]:
     """a.b.c -> a, a.b, a.b.c."""
-    parts = path.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+    parts = [path.split(".") for path in paths]
+    return {".".join(names[: i + 1]) for names in parts for i in range(len(names))}
 
 
 class Layers:

@@ -58,10 +58,8 @@ class Origin:
             if folder == _PROGRAM_S:
                 return
             if folder:
-                if self.layer is None and code.co_argcount and code.co_varnames[0] == "self":
-                    owner = frame.f_locals.get("self")
-                    if hasattr(type(owner), "named_modules"):  # of the class: an instance may answer to any name
-                        self.layer = owner
+                if self.layer is None:
+                    self.layer = layer_of(frame)
                 if self.caller is None:
                     self.caller = code, frame.f_lasti
                 if self.user is None and folder == _USER_S:
@@ -92,7 +90,7 @@ class Origin:
     def __str__(self) -> str:
         """Such as "train.py:12" or "In[3]:1"; the library's line where the user has none."""
         place = self.user_line or self.caller_line
-        return "?" if place is None else f"{_shown(place[0])}:{place[1]}"
+        return "?" if place is None else shown(*place)
 
 
 def here() -> Origin:
@@ -109,12 +107,21 @@ def _folder_of(file: str) -> int:
     return next(inside, _USER_S)
 
 
-def _shown(file: str) -> str:
-    """Its name; of a notebook's cell the number, since its file is a temporary one."""
+def layer_of(frame: FrameType) -> Any:
+    """The layer whose method the frame runs, or None."""
+    code = frame.f_code
+    if not code.co_argcount or code.co_varnames[0] != "self":
+        return None
+    owner = frame.f_locals.get("self")
+    return owner if hasattr(type(owner), "named_modules") else None  # of the class: an instance may answer to any name
+
+
+def shown(file: str, line: int) -> str:
+    """The file's name and the line; of a notebook's cell the number, since its file is a temporary one."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = None if get_ipython is None else get_ipython()
     cell = None if shell is None else shell.compile.format_code_name(file)
-    return Path(file).name if cell is None else str(cell[1])
+    return f"{Path(file).name if cell is None else cell[1]}:{line}"
 
 
 def _line(code: CodeType, instruction: int) -> tuple[str, int]:

@@ -37,8 +37,7 @@ def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, 
         both = Both(function, inputs, dtype)
         handwritten = both.run(both.values)
         if layer != "*" and not any(within(path, layer) for path in handwritten.layers):
-            known = {above for path in handwritten.layers for above in and_those_above(path)}
-            raise unknown("layer", layer, known, f" whose ops {both.name} runs")
+            raise unknown("layer", layer, and_those_above(*handwritten.layers), f" whose ops {both.name} runs")
         composed = both.run(both.values, layer)
         noise = both.noise(handwritten)
     rows = [

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from autograd.op import Op
+from autograd.origin import layer_of
 from autograd.tensor import Tensor
 
 _OPERATORS = str(Path(__file__).parent.parent / "operators.py")
@@ -192,7 +193,7 @@ class Scopes:
     def _made(self, frame: FrameType) -> _Frame:
         if frame is self._bottom or frame.f_back is None:
             return _Frame(self._outside)
-        layer = _layer_of(frame)
+        layer = layer_of(frame)
         above = self._entry(frame.f_back)
         if layer is None or layer is above.layer:
             op = called_op(frame)
@@ -211,15 +212,6 @@ def _is_between(frame: FrameType) -> bool:
     if code is OP_CALL or code.co_filename == _OPERATORS:
         return True
     return code.co_name.startswith("<") and code.co_name != "<module>" and called_op(frame) is None
-
-
-def _layer_of(frame: FrameType) -> Any:
-    """The layer whose method this is."""
-    code = frame.f_code
-    if not code.co_argcount or code.co_varnames[0] != "self":
-        return None
-    owner = frame.f_locals.get("self")
-    return owner if hasattr(owner, "named_modules") else None
 
 
 def _tensors(returned: Any) -> Iterable[Tensor]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,7 +23,7 @@ from autograd.debug.store import Store
 from autograd.debug.summary import Summary
 from autograd.debug.traced import Entry, Snapshot
 from autograd.op import Op
-from autograd.origin import Origin
+from autograd.origin import Origin, shown
 from autograd.tape import Node
 from autograd.tensor import Tensor
 
@@ -90,7 +89,7 @@ class Watch:
         scope, prefix = self._scopes.here(frame)
         entry = Entry(scope, (self._scopes.n_ops, 1), prefix + op.name, op.name, self._store)
         origin = Origin(frame) if y.node is None else y.node.origin
-        line = "" if origin.caller_line is None else ", " + _short(*origin.caller_line)
+        line = "" if origin.caller_line is None else ", " + shown(*origin.caller_line)
         entry.value = self._snapshot(entry, y.data, op.name + line)
         entry.prefix, entry.locals, self._locals = prefix, self._locals, {}
         if y.node is None:
@@ -237,13 +236,9 @@ def _same_memory(a: Array, b: Any) -> bool:
 
 
 def _line_in(function: Any, name: str) -> str:
-    return f"{function.__name__}, {_short(function.__code__.co_filename, line_of(function, name))}"
+    return f"{function.__name__}, {shown(function.__code__.co_filename, line_of(function, name))}"
 
 
 def _changed_at(function: Any, line: int | None) -> str:
     """Where an array was changed in place."""
-    return "as far as is known: it has no source" if line is None else _short(function.__code__.co_filename, line)
-
-
-def _short(file: str, line: int) -> str:
-    return f"{Path(file).name}:{line}"
+    return "as far as is known: it has no source" if line is None else shown(function.__code__.co_filename, line)

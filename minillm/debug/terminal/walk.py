@@ -92,7 +92,7 @@ class Walk:
             DebugError: the tape has neither of that name.
         """
         ops = {str(node.op) for node in self.nodes}
-        layers = {path for node in self.nodes if node.layer for path in and_those_above(node.layer)}
+        layers = and_those_above(*(node.layer for node in self.nodes if node.layer))
         if name not in ops and not any(within(path, name) for path in layers):
             raise unknown("op or layer", name, ops | layers, " on this tape")
         self._set("op" if name in ops else "layer", name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 
 from autograd import AutogradError
 from autograd.debug.source import shown_path
+from autograd.origin import shown
 from autograd.tape import Node
 
 
@@ -21,4 +21,4 @@ def told(error: Exception) -> str:
     if isinstance(error, AutogradError):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error}, at {Path(last.filename).name}:{last.lineno} in {last.name}"
+    return f"{type(error).__name__}: {error}, at {shown(last.filename, last.lineno or 0)} in {last.name}"
