@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from autograd.backends import Array
+from autograd.debug.source import listing, parsed
 
 _BLANK = {"empty", "empty_like", "zeros", "zeros_like"}
 _VIEWS = {"reshape", "transpose", "swapaxes", "ravel", "view", "squeeze"}
@@ -120,14 +120,9 @@ def _overlap(a: Array, b: Array | None) -> bool:
 
 @functools.cache
 def _read(function: Callable[..., Any]) -> _Reading | None:
-    try:
-        lines, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    except (OSError, TypeError, SyntaxError):
+    tree = parsed(listing(function))
+    if tree is None:
         return None
-    if not isinstance(tree, ast.FunctionDef):
-        return None  # a lambda: no names
-    ast.increment_lineno(tree, max(first, 1) - 1)
     reading = _Reading()
     arguments = tree.args
     for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):

@@ -40,6 +40,11 @@ class Picture:
     histogram: Array
     summary: Summary
 
+    @property
+    def limit(self) -> float:
+        """Largest magnitude of a finite value: what the strongest colour stands for."""
+        return max(abs(self.low), abs(self.high))
+
 
 def picture(array: Any, *, rows: int = ROWS, columns: int = COLUMNS) -> Picture:
     """Of an array of any backend, number of axes and dtype, or of a number; of complex numbers their magnitudes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
@@ -88,6 +89,17 @@ def listing(function: Callable[..., Any] | None) -> Listing:
         code = getattr(function, "__code__", None)
         return Listing(shown_path(code.co_filename), code.co_firstlineno) if code else Listing("")
     return Listing(shown_path(file), first, [line.rstrip("\n") for line in lines])
+
+
+def parsed(listing: Listing) -> ast.FunctionDef | None:
+    """The function with the line numbers of its file; None of a lambda within a call, or without source."""
+    try:
+        body = ast.parse(textwrap.dedent("\n".join(listing.lines))).body
+    except SyntaxError:
+        return None
+    if not body or not isinstance(body[0], ast.FunctionDef):
+        return None
+    return ast.increment_lineno(body[0], listing.first - 1)
 
 
 def shown_path(file: str) -> str:

@@ -75,7 +75,7 @@ class Step:
     @property
     def arguments(self) -> dict[str, Any]:
         """What the backward was handed, by the names it has there: dy and the saved values."""
-        return named(self.node.backward, (self.dy, *(self.node.saved or ())))
+        return backward_arguments(self.node, self.dy)
 
     @property
     def flows(self) -> list[Flow]:
@@ -96,6 +96,11 @@ class Step:
     def __repr__(self) -> str:
         flows = "".join(f"\n  d{flow.input} {_size(flow.gradient)} -> {flow.name}" for flow in self.flows)
         return f"<step {self.index}, {self.node!r}\n  dy {_size(self.dy)}{flows}>"
+
+
+def backward_arguments(node: Node, dy: Array | None) -> dict[str, Any]:
+    """What the node's backward is handed, by the names it has there: dy and the saved values."""
+    return named(node.backward, (dy, *(node.saved or ())))
 
 
 def node_name(node: Node) -> str:

@@ -38,7 +38,7 @@ class Pictures:
 def _drawn(a: Array) -> dict[str, Any]:
     shown = picture(a)
     rows, columns = shown.cells.shape
-    scale = max(abs(shown.low), abs(shown.high)) or 1.0
+    scale = shown.limit or 1.0
     halves = (shown.cells.astype(np.float64) / scale).astype("<f2")  # (rows, columns): three digits in two bytes
     found = shown.summary
     return {

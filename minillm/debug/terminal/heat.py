@@ -33,7 +33,7 @@ class HeatMap:
     """
 
     def __init__(self, picture: Picture) -> None:
-        limit = _limit(picture) or 1.0
+        limit = picture.limit or 1.0
         with np.errstate(invalid="ignore"):  # NaN becomes any integer
             shades = np.rint(picture.cells / limit * _SHADES).clip(-_SHADES, _SHADES)
         rows = np.where(np.isnan(shades), _NO_SHADE, shades).tolist()
@@ -59,7 +59,7 @@ def style(upper: float, lower: float | None) -> Style:
 
 def scale(picture: Picture) -> Text:
     """What the colours stand for."""
-    limit = _limit(picture)
+    limit = picture.limit
     text = Text().append(f"{-limit:.2g} " if picture.low < 0 else "0 ", "dim")
     for share in (-1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0):
         if share >= 0 or picture.low < 0:
@@ -69,11 +69,6 @@ def scale(picture: Picture) -> Text:
         text.append("  ").append(" ", Style(bgcolor=_colour(_NO_SHADE)))
         text.append(f" {picture.summary.n_nan} nan, {picture.summary.n_inf} inf", "bold")
     return text
-
-
-def _limit(picture: Picture) -> float:
-    """What the brightest colour stands for."""
-    return max(abs(picture.low), abs(picture.high))
 
 
 def _colour(shade: float) -> Color:

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 
-from autograd.debug.source import Listing
+from autograd.debug.source import Listing, parsed
 
 
 def computing_line(listing: Listing, place: int) -> int | None:
     """Number of the line that computes the value a backward returns at `place`; None where no line can be told."""
-    function = _function(listing)
+    function = parsed(listing)
     returned = _returned(function) if function else None
-    if function is None or returned is None:
+    if returned is None:
         return None
     value = returned.value
     if isinstance(value, ast.Tuple):
         if any(isinstance(item, ast.Starred) for item in value.elts) or place >= len(value.elts):
-            return _number(listing, returned)
+            return returned.lineno
         value = value.elts[place]
     if isinstance(value, ast.Name):
-        return assigning_line(listing, value.id) or _number(listing, returned)
-    return _number(listing, value or returned)
+        return assigning_line(listing, value.id) or returned.lineno
+    return (value or returned).lineno
 
 
 def assigning_line(listing: Listing, name: str) -> int | None:
     """Number of the last line that gives `name` its value; None where none does."""
-    function = _function(listing)
-    lines = [_number(listing, node) for node in ast.walk(function) if _assigns(node, name)] if function else []
-    return max(lines, default=None)
-
-
-def _function(listing: Listing) -> ast.FunctionDef | None:
-    try:
-        body = ast.parse(textwrap.dedent("\n".join(listing.lines))).body
-    except SyntaxError:  # a lambda within a call, or no source at all
-        return None
-    return body[0] if body and isinstance(body[0], ast.FunctionDef) else None
+    function = parsed(listing)
+    statements = [node for node in ast.walk(function) if isinstance(node, ast.stmt)] if function else []
+    return max((statement.lineno for statement in statements if _assigns(statement, name)), default=None)
 
 
 def _returned(function: ast.FunctionDef) -> ast.Return | None:
@@ -45,7 +36,7 @@ def _returned(function: ast.FunctionDef) -> ast.Return | None:
     return max(returns, key=lambda node: node.lineno, default=None)
 
 
-def _assigns(node: ast.AST, name: str) -> bool:
+def _assigns(node: ast.stmt, name: str) -> bool:
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
         targets = node.targets
@@ -55,7 +46,3 @@ def _assigns(node: ast.AST, name: str) -> bool:
     # dx[...] = is an assignment to dx too
     bases = [part.value if isinstance(part, ast.Subscript) else part for part in parts]
     return any(isinstance(base, ast.Name) and base.id == name for base in bases)
-
-
-def _number(listing: Listing, node: ast.stmt | ast.expr | ast.AST) -> int:
-    return listing.first + getattr(node, "lineno", 1) - 1

@@ -12,7 +12,7 @@ from autograd.backends import Array
 from autograd.debug import Flow, Step
 from autograd.debug.picture import COLUMNS, picture
 from autograd.debug.source import OpSource
-from autograd.names import named
+from autograd.debug.step import backward_arguments
 from autograd.norm import norm
 from autograd.op import Op
 from autograd.tape import Node
@@ -54,7 +54,7 @@ class Value:
 
 def values_of(session: Session, node: Node, step: Step | None, source: OpSource) -> list[Value]:
     """Gradients first, if the step of the node is where the pass stopped."""
-    saved = list(named(node.backward, (None, *(node.saved or ()))).items())[1:]
+    saved = list(backward_arguments(node, None).items())[1:]
     values = []
     if step is not None:
         values.append(Value("dy", "gradient that came in", step.dy))
