@@ -13,6 +13,8 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from autograd.debug.errors import DebugError
+
 if TYPE_CHECKING:
     from autograd.debug.comparison import Comparison
 
@@ -37,9 +39,13 @@ def compare(function: Callable[..., Any], *inputs: Any, layer: str = "*", dtype:
         dtype: "float32" or "float64", to compute in; without it, the widest of the parameters and inputs.
 
     Raises:
-        DebugError: there is no such layer, or nothing that gets a gradient.
+        DebugError: there is no such layer, nothing that gets a gradient, or no function.
         GradcheckError: the function returned no Tensor.
     """
+    if not callable(function):
+        raise DebugError(f"compare() was given {type(function).__name__}: give a model, a layer or a function")
+    if not isinstance(layer, str):
+        raise DebugError(f"layer is {layer!r}: give its path, a string")
     from autograd.debug.both_ways import run_both  # needs gradcheck, which takes as long to import as all the rest
 
     # in a context of its own: observers, breakpoints and the backend of the caller have no part in it

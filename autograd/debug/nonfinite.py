@@ -53,7 +53,7 @@ def debug(*models: Any, inf: bool = True) -> Iterator[None]:
         DebugError: something else than a model was given.
     """
     for model in models:
-        if not callable(model):
+        if not callable(model) and not hasattr(model, "name_parts"):
             raise DebugError(f"debug() was given {type(model).__name__}, which is no model: give models, or nothing")
         if hasattr(model, "name_parts") and not getattr(model, "path", None):  # else a larger one has named it
             model.name_parts()

@@ -164,7 +164,10 @@ class Results:
             sentence = f"the parameter {label} came in with {place}: an update before this step wrote it"
         else:
             sentence = f"{label or f'what {op} was handed as {name}'} came in with {place}"
-        return origin_facts(f"{sentence}; first in {op_in_layer(op, at)}", op, at, place)
+        hint = ""
+        if self.loose and (first := next(iter(self.loose.values())).first()).facts is not None:
+            hint = f"before it, {first.facts.sentence} ({first.origin}), and no op took that up: it may be from there"
+        return origin_facts(f"{sentence}; first in {op_in_layer(op, at)}", op, at, place, hint=hint)
 
     def _made(self, op: Op, at: Origin, values: dict[str, Any], y: Tensor, sources: list[Record]) -> NonFinite:
         """The op made it."""

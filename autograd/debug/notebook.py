@@ -20,6 +20,7 @@ from html import escape
 import numpy as np
 
 from autograd.backends import Array
+from autograd.debug.errors import check_output
 from autograd.debug.picture import picture
 from autograd.debug.steps import Steps
 from autograd.tape import Node, tape
@@ -59,9 +60,14 @@ def steps_html(steps: Steps) -> str:
 
 
 class show_tape:
-    """The nodes that `output` was computed by, in backward's order: a table in a notebook, lines elsewhere."""
+    """The nodes that `output` was computed by, in backward's order: a table in a notebook, lines elsewhere.
+
+    Raises:
+        DebugError: `output` is no Tensor.
+    """
 
     def __init__(self, output: Tensor) -> None:
+        check_output("show_tape", output)
         self.nodes = tape(output)
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autograd import saved
-from autograd.debug.errors import DebugError
+from autograd.debug.errors import DebugError, check_output
 from autograd.tape import Node, tape
 from autograd.tensor import Tensor
 
@@ -69,8 +69,9 @@ def saved_bytes(loss: Tensor) -> SavedBytes:
     """The bytes that the graph of `loss` keeps alive for backward.
 
     Raises:
-        DebugError: nothing was recorded, or a backward has freed the graph.
+        DebugError: this is no Tensor, nothing was recorded, or a backward has freed the graph.
     """
+    check_output("saved_bytes", loss)
     nodes = tape(loss)[::-1]
     if not nodes:
         raise DebugError(

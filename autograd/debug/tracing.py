@@ -17,7 +17,7 @@ import fnmatch
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -59,13 +59,13 @@ class trace:
             top = str(i) if i else ""
             self._paths |= {id(module): path for path, module in model.named_modules(top)}
             self._parameters |= {f"{i}.{name}" if i else name: p for name, p in model.named_parameters()}
-        patterns = ["*"] if arrays is True else [arrays] if isinstance(arrays, str) else list(arrays or [])
-        if not all(isinstance(pattern, str) for pattern in patterns):
+        patterns: Any = ["*"] if arrays is True else [arrays] if isinstance(arrays, str) else arrays or []
+        if not isinstance(patterns, Iterable) or not all(isinstance(pattern, str) for pattern in patterns):
             raise DebugError(f"arrays={arrays!r}: give True for all, or names with wildcards such as 'blocks.0.attn.*'")
-        if memory < 0:
-            raise DebugError(f"memory={memory} is negative: give the bytes of arrays to keep in memory, 0 for none")
+        if not isinstance(memory, int | float) or not memory >= 0:
+            raise DebugError(f"memory={memory!r}: give the bytes of arrays to keep in memory, 0 for none")
         self._models = models  # so that an id is no other object's
-        self._patterns, self._store = patterns, Store(memory)
+        self._patterns, self._store = list(patterns), Store(memory)
         self._watch: Watch | None = None
         self._scopes: Scopes | None = None
         self._entries: list[Entry] = []

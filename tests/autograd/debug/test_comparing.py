@@ -230,6 +230,13 @@ def test_a_row_that_is_not_there_is_told_with_the_nearest() -> None:
         found["z", "gradient"]
 
 
+def test_what_is_no_function_and_a_layer_that_is_no_path_are_named() -> None:
+    with pytest.raises(DebugError, match=r"compare\(\) was given int: give a model, a layer or a function"):
+        compare(3)  # type: ignore[arg-type]
+    with pytest.raises(DebugError, match="layer is 3: give its path, a string"):
+        compare(LayerNorm(2, dtype="float64"), np.ones((1, 2)), layer=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "double"])
 def test_a_dtype_that_is_none_of_the_two_is_told(dtype: str) -> None:
     with pytest.raises(DebugError, match="choose one of 'float64', 'float32'"):

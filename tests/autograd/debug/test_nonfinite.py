@@ -525,6 +525,28 @@ def test_it_takes_models_and_names_their_parts() -> None:
         pass
 
 
+def test_a_model_need_not_be_called() -> None:
+    class Uncalled(Module):
+        def loss(self, x: Tensor) -> Tensor:
+            return x.log()
+
+    model = Uncalled()
+    with pytest.raises(NonFiniteError, match=r"log in \(Uncalled\)"), debug(model):
+        model.loss(leaf(0))
+
+
+def test_what_went_by_way_of_numpy_is_traced_to_what_no_op_took_up() -> None:
+    def compute() -> None:
+        z = Tensor(leaf(0, 1).log().numpy() * 2, requires_grad=True)
+        (z * z).sum().backward()
+
+    with pytest.raises(NonFiniteError) as raised, debug():
+        compute()
+    text = str(raised.value)
+    assert "what multiply was handed as a came in with -inf at [0]" in text
+    assert re.search(r"before it, log gave -inf at \[0\], .* \(test_nonfinite.py:\d+\), and no op took that up", text)
+
+
 # ----------------------------------------------------------------------------------------- checkpoints and devices
 def test_a_checkpoint_is_looked_into() -> None:
     x = leaf(0, 1)

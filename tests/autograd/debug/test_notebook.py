@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from autograd import Tensor
-from autograd.debug import show_tape
+from autograd.debug import DebugError, show_tape
 from autograd.debug.notebook import node_html, steps_html, tensor_html
 from minillm import GPT, GPTConfig
 from minillm.module import Parameter
@@ -153,6 +153,8 @@ def test_a_tape_has_a_row_for_each_node_in_backwards_order() -> None:
 def test_the_tape_of_a_leaf_is_empty_and_says_so() -> None:
     assert "empty tape" in show_tape(Tensor(np.ones(1)))._repr_html_()
     assert "empty tape" in repr(show_tape(Tensor(np.ones(1))))
+    with pytest.raises(DebugError, match=r"show_tape\(\) was given int: give the Tensor whose graph"):
+        show_tape(3)  # type: ignore[arg-type]
 
 
 def test_a_node_shows_its_row() -> None:

@@ -173,6 +173,11 @@ def test_a_tensor_without_a_graph_says_so() -> None:
             saved_bytes(tensor)
 
 
+def test_what_is_no_tensor_is_named() -> None:
+    with pytest.raises(DebugError, match=r"saved_bytes\(\) was given tuple: give the Tensor whose graph"):
+        saved_bytes((1, 2))  # type: ignore[arg-type]
+
+
 def test_the_table_fits_a_terminal_and_its_rows_add_up() -> None:
     options, batch_size = SHAPES["small"]
     model = GPT(GPTConfig(**options))  # type: ignore[arg-type]

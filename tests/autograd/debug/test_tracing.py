@@ -447,12 +447,22 @@ def test_str_reports_how_much_it_holds_and_a_pattern_that_nothing_has(model, x):
     [
         ((3,), {}, "trace takes models, not int: pass the GPT or layer to be named"),
         ((), {"arrays": [1]}, r"arrays=\[1\]: give True for all, or names with wildcards"),
-        ((), {"memory": -1}, "memory=-1 is negative"),
+        ((), {"arrays": 3}, "arrays=3: give True for all, or names with wildcards"),
+        ((), {"memory": -1}, "memory=-1: give the bytes"),
+        ((), {"memory": "1 GB"}, "memory='1 GB': give the bytes"),
+        ((), {"memory": float("nan")}, "memory=nan: give the bytes"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments, options, message):
     with pytest.raises(DebugError, match=message):
         trace(*arguments, **options)
+
+
+def test_a_name_that_is_no_string_is_unknown():
+    with trace() as t:
+        Tensor(np.ones(1)) * 2
+    with pytest.raises(DebugError, match="there is no value 3 in this trace"):
+        t[3]
 
 
 def test_a_trace_is_of_one_block():
