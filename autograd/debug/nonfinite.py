@@ -30,8 +30,7 @@ from autograd.debug.nonfinite_origin import (
     operands,
     origin_facts,
 )
-from autograd.debug.step import input_pairs, target_name
-from autograd.names import named
+from autograd.debug.step import backward_arguments, input_pairs, target_name
 from autograd.tape import Leaf, Node
 
 
@@ -135,7 +134,7 @@ class _Watch:
                 hint += f", until {record.dropped_by} dropped it: what is dropped still takes part in backward"
         at = node.origin
         sentence = f"the backward of {op_in_layer(node.op, at)} made {place} of the gradient of its {name}"
-        arguments = named(node.backward, (run.dy, *(node.saved or ())))
+        arguments = backward_arguments(node, run.dy)
         facts = origin_facts(sentence, node.op, at, place, operands=operands(arguments, place), hint=hint)
         if run.outer is not None and at.user_line == origin.here().user_line:  # the line of the call of backward()
             facts = replace(facts, user_line=_outermost(run).origin.user_line)

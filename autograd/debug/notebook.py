@@ -21,7 +21,7 @@ import numpy as np
 
 from autograd.backends import Array
 from autograd.debug.errors import check_output
-from autograd.debug.picture import picture
+from autograd.debug.picture import Picture, picture
 from autograd.debug.steps import Steps
 from autograd.tape import Node, tape
 from autograd.tensor import LARGE, Tensor
@@ -112,16 +112,15 @@ def _figure(title: str, array: Array | None) -> str:
     return (
         '<figure style="display:inline-block;margin:4px 12px 4px 0;max-width:17em;vertical-align:top">'
         f'<img alt="{escape(caption)}" style="{size};image-rendering:pixelated;border:1px solid #888" '
-        f'src="data:image/png;base64,{base64.b64encode(_png(_colours(drawn.cells))).decode()}">'
+        f'src="data:image/png;base64,{base64.b64encode(_png(_colours(drawn))).decode()}">'
         f'<figcaption style="font-size:85%">{escape(caption)}</figcaption></figure>'
     )
 
 
-def _colours(cells: Array) -> Array:
-    """Numbers (R, C) -> bytes (R, C, 3): blue below zero, red above, stronger the larger, pink where not finite."""
-    finite = np.isfinite(cells)
-    most = np.abs(cells[finite]).max(initial=0) or 1
-    share = np.where(finite, cells, 0)[..., None] / most  # (R, C, 1), -1 to 1
+def _colours(drawn: Picture) -> Array:
+    """Cells (R, C) -> bytes (R, C, 3): blue below zero, red above, stronger the larger, pink where not finite."""
+    finite = np.isfinite(drawn.cells)
+    share = np.where(finite, drawn.cells, 0)[..., None] / (drawn.limit or 1)  # (R, C, 1), -1 to 1
     zero = np.array(_ZERO)
     colours = zero + np.abs(share) * (np.where(share < 0, _NEGATIVE, _POSITIVE) - zero)  # (R, C, 3)
     colours[~finite] = _NOT_FINITE
