@@ -14,8 +14,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit its contents reach the disk and take over the name `path`.
 
     The temporary file is removed when the block raises. An OSError (full disk, missing folder, no permission)
-    becomes a UserError; a file that already had the name is then unchanged.
+    becomes a UserError, as does a path that names no file; a file that already had the name is then unchanged.
     """
+    if not path.name:
+        raise UserError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
     temporary = path.with_name(path.name + ".tmp")  # a fixed name: what a killed run left behind is overwritten
     try:
         yield temporary

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         from minillm.debug.page import write_page
 
-        write_page(_session(args), args.html)
+        with _enough_memory():
+            write_page(_session(args), args.html)
         print(f"wrote {args.html}")
         return 0
     try:
@@ -61,17 +66,39 @@ def run(args: argparse.Namespace) -> int:
             "or give --html FILE for a page"
         ) from error
     if not has_terminal():
-        raise UserError("the stepper needs a terminal, and input or output is none: give --html FILE for a page")
+        raise UserError(
+            "the stepper needs a terminal that can move the cursor, and input or output is none: "
+            "give --html FILE for a page"
+        )
     try:
-        terminal.run(_session(args), args.break_on or ())
+        with _enough_memory():
+            session = _session(args)
+        terminal.run(session, args.break_on or ())
     except DebugError as error:  # a name in --break-on
         raise UserError(f"--break-on: {error}") from error
     return 0
 
 
 def has_terminal() -> bool:
-    """Whether somebody reads the output and gives the input."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Whether somebody reads the output and gives the input, where text can be placed."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """
+    Raises:
+        UserError: there is not.
+    """
+    try:
+        yield
+    except (MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            raise
+        raise UserError(
+            "there is not enough memory to keep every value of this model's pass: give a smaller model, "
+            "or a shorter text (--context-length, --prompt)"
+        ) from error
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -50,6 +50,12 @@ def test_full_disk_is_the_users_to_mend(path: Path, error: OSError, reason: str)
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("path", [Path(), Path("/")])
+def test_path_without_a_name(path: Path) -> None:
+    with pytest.raises(UserError, match="it is a folder; give the name of a file"), replacing(path):
+        pass
+
+
 def test_folder_that_is_a_file(path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot write .*Not a directory"), replacing(path / "x") as temporary:
         temporary.write_text("new")

@@ -1,9 +1,13 @@
-"""An array as blocks of colour: blue below zero, red above, brighter the larger; two rows of numbers to a line."""
+"""An array as blocks of colour: blue below zero, red above, brighter the larger; two rows of numbers to a line.
+
+With NO_COLOR, from which Textual makes shades of grey: darker than zero below it, lighter above.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import os
 
 import numpy as np
 from rich.color import Color
@@ -20,6 +24,7 @@ _BELOW: _RGB = (70, 150, 255)
 _ZERO: _RGB = (30, 32, 40)
 _ABOVE: _RGB = (255, 105, 65)
 _NOT_FINITE: _RGB = (255, 0, 220)
+_GREYS: tuple[_RGB, _RGB, _RGB, _RGB] = ((0, 0, 0), (110, 110, 110), (215, 215, 215), (255, 255, 255))
 _UPPER_HALF = "▀"
 _SHADES = 24  # on either side of zero
 _NO_SHADE = _SHADES + 1  # of a number that is not finite
@@ -73,8 +78,10 @@ def scale(picture: Picture) -> Text:
 
 def _colour(shade: float) -> Color:
     """Of shade -_SHADES .. _SHADES."""
+    colours = (_BELOW, _ZERO, _ABOVE, _NOT_FINITE)
+    below, nothing, above, not_finite = _GREYS if "NO_COLOR" in os.environ else colours
     if shade == _NO_SHADE:
-        return Color.from_rgb(*_NOT_FINITE)
-    end, share = (_BELOW if shade < 0 else _ABOVE), abs(shade) / _SHADES
-    r, g, b = (round(zero + (far - zero) * share) for zero, far in zip(_ZERO, end, strict=True))
+        return Color.from_rgb(*not_finite)
+    end, share = (below if shade < 0 else above), abs(shade) / _SHADES
+    r, g, b = (round(zero + (far - zero) * share) for zero, far in zip(nothing, end, strict=True))
     return Color.from_rgb(r, g, b)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 import select
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from minillm.cli.debug import has_terminal
 from minillm.cli.main import main
 from minillm.debug import Session, page
 
@@ -107,9 +110,30 @@ def test_a_page_that_cannot_be_written_is_a_line(tmp_path: Path, text: str, caps
     assert "Is a directory" in error_of(capsys, *small, tmp_path)
 
 
+@pytest.mark.parametrize("error", [MemoryError("74.5 GiB"), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_a_model_too_large_for_the_memory_is_a_line(
+    error: Exception, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_large(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("minillm.debug.session.GPT", too_large)
+    path = tmp_path / "report.html"
+    assert "not enough memory" in error_of(capsys, "--data", text, "--html", path)
+    assert not path.exists()
+
+
 def test_without_a_terminal_it_names_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("textual")
-    assert "the stepper needs a terminal, and input or output is none: give --html FILE" in error_of(capsys)
+    assert "that can move the cursor, and input or output is none: give --html FILE" in error_of(capsys)
+
+
+def test_a_terminal_that_cannot_move_the_cursor_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    for term, expected in (("xterm-256color", True), ("dumb", False)):
+        monkeypatch.setenv("TERM", term)
+        assert has_terminal() is expected
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals on this system")
@@ -192,6 +216,7 @@ def test_the_page_needs_no_textual(
         (["--data", "nowhere.txt"], "nowhere.txt"),
         (["--n-head", "5"], "n_head 5 does not divide d_model 32"),
         (["--n-layer", "0"], "n_layer is 0"),
+        (["--html", ""], "cannot write '.': it is a folder; give the name of a file"),
         (["--seed", "-1"], "seed is -1: give a whole number of at least 0"),
         (
             ["--break-on", "atention"],

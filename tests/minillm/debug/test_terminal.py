@@ -25,7 +25,7 @@ from autograd.debug.source import op_source
 from autograd.tape import Node
 from minillm.debug import Session
 from minillm.debug.session import small_config
-from minillm.debug.terminal import Stepper
+from minillm.debug.terminal import Stepper, heat
 from minillm.debug.terminal.heat import HeatMap, scale
 from minillm.debug.terminal.lines import computing_line
 from minillm.debug.terminal.values import values_of
@@ -397,6 +397,16 @@ def test_a_heat_map_has_two_numbers_to_a_block_and_a_colour_for_nan() -> None:
     assert sum(upper[1]) < sum(lower[1]) < sum(upper[2])  # brighter the larger
     assert sum(upper[1]) < sum(upper[4]) < sum(upper[0])
     assert "1 nan, 1 inf" in scale(picture(array)).plain
+
+
+def test_without_colour_a_heat_map_tells_below_zero_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    heat.style.cache_clear()
+    (row,) = Console(width=20).render_lines(HeatMap(picture(np.array([[-2.0, -1.0, 0.0, 2.0, np.nan]]))), pad=False)
+    heat.style.cache_clear()
+    shades = [segment.style.color.triplet.red for segment in row if segment.style and segment.style.color]
+    assert shades == sorted(set(shades))
+    assert len(shades) == 5
 
 
 @pytest.mark.parametrize("key", ["question_mark", "q", "escape"])
