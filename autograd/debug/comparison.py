@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -110,7 +110,7 @@ class Comparison:
         return rows[key]
 
     def __str__(self) -> str:
-        count = {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in _VERDICTS}
+        count = {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in get_args(Verdict)}
         where = "" if self.layer == "*" else f", {self.layer} composed"
         lines = [
             f"{self.target}, hand-written against composed ({self.dtype}{where}): "
@@ -131,6 +131,3 @@ class Comparison:
         if self.different:
             lines.append(f"the first that differs: {self.different[0]}")
         return "\n".join(lines)
-
-
-_VERDICTS: tuple[Verdict, ...] = ("exact", "approximate", "different")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from autograd.tape import AutogradError, Leaf
@@ -26,6 +25,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Debu
     """An error for a name that is none of `known`, with those nearest to it."""
     what = f"there is no {kind} {name!r}{where}"
     known = sorted(set(known))
+    import difflib  # here, where a mistake was made: it would make every `import autograd` slower
+
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
     if near:
         return DebugError(f"{what}: did you mean {' or '.join(map(repr, near))}?")

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from autograd import Op, Tensor, ops
-from autograd.debug.stepping import HELPERS, SKIP
+from autograd.debug.debuggers import HELPERS, SKIP
 from autograd.tape import tape
 from minillm import GPT, GPTConfig
 from minillm.layers import layernorm
