@@ -121,7 +121,7 @@ def grade(exercise: Exercise, dtype: str = "float64", seeds: Iterable[int] = (0,
             if error.report is None:
                 return Grade(name, WRONG, "cannot be checked", str(error))
             return Grade(name, WRONG, _wrong(error.report), "\n".join(error.report.failures))
-        except Exception as error:  # of the user's own lines
+        except (Exception, SystemExit) as error:  # of the user's own lines
             return Grade(name, WRONG, f"raises {type(error).__name__}", _told(error, path))
     n_laws = len(report.laws)
     gradients = f"{len(report.rows)} gradient{'s' if len(report.rows) > 1 else ''}"
@@ -132,7 +132,7 @@ def _inputs(exercise: Exercise, seed: int) -> tuple[Sequence[Any], dict[str, Any
     path = exercise.path
     try:
         made = exercise.inputs(np.random.default_rng(seed))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"inputs(rng) of {str(path)!r} failed: {_told(error, path)}") from None
     if not (
         isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], list | tuple) and isinstance(made[1], dict)

@@ -136,6 +136,14 @@ def test_who_quits_the_debugger_inside_a_backward_quits(tmp_path: Path) -> None:
     assert main(["check", "--exercise", str(path)]) == 130
 
 
+def test_a_backward_that_ends_the_program_is_wrong_and_not_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = filled_in(tmp_path, "linear", "raise SystemExit(0)")
+    assert main(["check", "--exercise", str(path)]) == 1
+    assert capsys.readouterr().out.startswith("linear  wrong: raises SystemExit\n")
+
+
 def test_the_line_told_is_the_user_s_also_where_numpy_s_own_raises(tmp_path: Path) -> None:
     graded = grade(load_exercise(filled_in(tmp_path, "scale", "return np.stack([])")))
     assert (graded.state, graded.note) == (WRONG, "raises NameError")  # scale.py needs no NumPy, so does not import it
