@@ -151,16 +151,16 @@ class Watch:
         inputs = set(forward.co_varnames[: _n_arguments(forward)])
         composed = code_of(op.composed)
         others = set(composed.co_varnames) if composed is not None else set()
+        known = {*inputs, *result.locals, *local, *others}
+        gradients = {name: name[1:] for name in local if name[0] == "d" and name[1:] in known}
         for name in local:  # first the values, then the gradients of them
-            own_gradient = name[0] == "d" and (name[1:] in {*inputs, *result.locals, *local, *others})
-            if own_gradient or (name in result.locals and result.locals[name].order[1] == 0) or name in stale:
+            of_forward = name in result.locals and result.locals[name].order[1] == 0
+            if of_forward or name in gradients or name in stale:
                 continue
             if not any(_same_memory(arrays[name], other) for other in given):
-                entry = self._local(result, name)
-                self._set_value(entry, arrays[name], _line_in(function, name))
-        for name in local:
-            of = name[1:]
-            if name[0] != "d" or of in inputs or not (of in result.locals or of in others):
+                self._set_value(self._local(result, name), arrays[name], _line_in(function, name))
+        for name, of in gradients.items():
+            if of in inputs or not (of in result.locals or of in others):
                 continue
             entry = self._local(result, of)
             entry.no_value = entry.no_value or f"no local of {op.forward.reference.__name__}"
