@@ -24,6 +24,7 @@ from autograd.tensor import Tensor
 
 _OPERATORS = str(Path(__file__).parent.parent / "operators.py")
 OP_CALL = Op.__call__.__code__
+FORWARD_S, RESULT_S, BACKWARD_S = range(3)  # of one op: locals of its forward, what it returns, locals of its backward
 
 
 def called_op(frame: FrameType) -> Op | None:
@@ -60,7 +61,7 @@ class Named:
 
     Attributes:
         scope: where it was made.
-        order: of naming: number of the op, and 0 for its forward's locals, 1 for its result, 2 for its backward's.
+        order: of naming: number of the op, and FORWARD_S, RESULT_S or BACKWARD_S.
         base: its name in the scope where it is bound to no variable.
         variables: those it is bound to in the scope, which are its names instead.
         outputs: paths of the layers that return it.

@@ -18,7 +18,7 @@ from autograd import modes
 from autograd.backends import Array
 from autograd.backward_pass import running
 from autograd.debug.in_place import line_of, stale_names
-from autograd.debug.scopes import OP_CALL, Scope, Scopes, called_op, code_of
+from autograd.debug.scopes import BACKWARD_S, FORWARD_S, OP_CALL, RESULT_S, Scope, Scopes, called_op, code_of
 from autograd.debug.store import Store
 from autograd.debug.summary import Summary
 from autograd.debug.traced import Entry, Snapshot
@@ -87,7 +87,7 @@ class Watch:
         assert frame.f_code is OP_CALL
         self._look_for_new_pass()
         scope, prefix = self._scopes.here(frame)
-        entry = Entry(scope, (self._scopes.n_ops, 1), prefix + op.name, op.name, self._store)
+        entry = Entry(scope, (self._scopes.n_ops, RESULT_S), prefix + op.name, op.name, self._store)
         origin = Origin(frame) if y.node is None else y.node.origin
         line = "" if origin.caller_line is None else ", " + shown(*origin.caller_line)
         entry.value = self._snapshot(entry, y.data, op.name + line)
@@ -121,7 +121,7 @@ class Watch:
         for name in local:
             if any(_same_memory(arrays[name], other) for other in (*given, y)):
                 continue  # an input, or the output, in another shape
-            entry = self._locals[name] = self._new_local(scope, prefix, op.name, name, (self._scopes.n_ops, 0))
+            entry = self._locals[name] = self._new_local(scope, prefix, op.name, name, (self._scopes.n_ops, FORWARD_S))
             if name in stale:
                 entry.no_value = f"changed in place afterwards, {_changed_at(function, stale[name])}"
             else:
@@ -154,7 +154,7 @@ class Watch:
         known = {*inputs, *result.locals, *local, *others}
         gradients = {name: name[1:] for name in local if name[0] == "d" and name[1:] in known}
         for name in local:  # first the values, then the gradients of them
-            of_forward = name in result.locals and result.locals[name].order[1] == 0
+            of_forward = name in result.locals and result.locals[name].order[1] == FORWARD_S
             if of_forward or name in gradients or name in stale:
                 continue
             if not any(_same_memory(arrays[name], other) for other in given):
@@ -186,7 +186,7 @@ class Watch:
     def _local(self, result: Entry, name: str) -> Entry:
         """The entry of a local of the op's backward."""
         if name not in result.locals:
-            order = result.order[0], 2
+            order = result.order[0], BACKWARD_S
             result.locals[name] = self._new_local(result.scope, result.prefix, result.op, name, order)
         return result.locals[name]
 
