@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from autograd import modes
+from autograd import backends, modes
 from autograd.backends import Array, to_host
 from autograd.debug.comparison import Comparison, row_of
 from autograd.debug.errors import DebugError, unknown
+from autograd.debug.scopes import BACKWARD_S, RESULT_S
 from autograd.debug.traced import Traced
 from autograd.debug.tracing import trace
 from autograd.gradcheck.arrays import JITTER_ULPS, is_float, jitter, to_device, to_dtype, upstream
@@ -28,7 +29,6 @@ from autograd.tensor import Tensor
 SEED = 0
 DRAWS = 4  # passes with every number moved by a rounding
 VALUE, GRADIENT = "value", "gradient"
-RESULT_S, BACKWARD_S = 1, 2  # in a trace's order: what an op returned, and locals of its backward
 
 
 def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, dtype: str | None) -> Comparison:
@@ -77,7 +77,10 @@ class Both:
         self._inputs = named(signature, [x.data if isinstance(x, Tensor) else x for x in inputs])
         # layers of a model know their paths, which `layer` and errors use too
         self._models = [function] if hasattr(function, "path") and function.path is None else []
+        own = list(function.parameters()) if hasattr(function, "parameters") else []
+        self._backend = backends.name_of(*self._inputs.values(), *(p.data for p in own))  # that of the numbers
         self._parameters = self._find_parameters()
+        self._backend = backends.name_of(*(p.data for p in self._parameters.values()), *self._inputs.values())
         values = {**self._inputs, **{name: p.data for name, p in self._parameters.items()}}
         floats = [x.dtype for x in values.values() if is_float(x)]
         if not floats:
@@ -93,7 +96,8 @@ class Both:
     def run(self, values: Mapping[str, Any], layer: str | None = None, rng: np.random.Generator | None = None) -> Run:
         """Forward and backward: with `layer` composed there, with `rng` each saved number moved by a rounding."""
         composed = modes.compose(layer is not None, layer=layer or "*")
-        with frozen_randomness(SEED), in_place(self._parameters, values), composed:
+        backend = backends.use_backend(self._backend)
+        with frozen_randomness(SEED), backend, in_place(self._parameters, values), composed:
             leaves = {name: _argument(values[name]) for name in self._inputs}
             with trace(*self._models, arrays=True) as t:  # it gives no name to what is bound to _y
                 _y = last_tensor(self.name, self.function(*leaves.values()))
@@ -135,7 +139,7 @@ class Both:
         own: dict[str, Tensor] = {}
         if hasattr(self.function, "named_parameters"):
             own = {p.name or name: p for name, p in self.function.named_parameters()}
-        with frozen_randomness(SEED):
+        with frozen_randomness(SEED), backends.use_backend(self._backend):
             arguments = [_argument(value) for value in self._inputs.values()]
             y = last_tensor(self.name, self.function(*arguments))
         known = set(map(id, [*arguments, *own.values()]))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from autograd import backends
 from autograd.backends import Array
 from autograd.backward_pass import BackwardPass, check_gradients
 from autograd.debug.step import Step
 from autograd.saved import shares_memory
-from autograd.tape import Leaf, Node
+from autograd.tape import GradientError, Leaf, Node
 from autograd.tensor import Tensor
 
 
@@ -58,6 +59,12 @@ class SteppedPass(BackwardPass):
         self.node, self.dy, self.written = step.node, step.dy, []
         check_gradients(step.node, step.dxs, edited=True)
         dxs = list(step.dxs)
+        for dx in dxs:
+            if dx is not None and backends.name_of(dx) != backends.name_of(step.dy):
+                raise GradientError(
+                    f"step.dxs of {step.node.op} was edited to an array of {backends.name_of(dx)}: "
+                    f"give one of {backends.name_of(step.dy)}, as step.dy is"
+                )
         for i, array in step.shared.items():
             if _equal(dxs[i], array):  # not edited
                 dxs[i] = array

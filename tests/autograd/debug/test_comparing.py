@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import standin
 from cases import CASES, Case
 
-from autograd import Op, Tensor, modes, no_grad, observe
+from autograd import Op, Tensor, modes, no_grad, observe, use_backend
 from autograd.debug import DebugError, break_on, compare
 from autograd.debug.both_ways import Both
 from autograd.debug.comparison import Comparison, Row, row_of
 from autograd.gradcheck import GradcheckError
+from minillm import GPT, GPTConfig
 from minillm.layers import LayerNorm
 from minillm.layers.activations import gelu
 from minillm.layers.attention import attention
@@ -228,6 +230,21 @@ def test_a_row_that_is_not_there_is_told_with_the_nearest() -> None:
     found = compare(gelu, np.ones(3))
     with pytest.raises(DebugError, match=r"no row 'gradient of z' .*did you mean 'gradient of x'"):
         found["z", "gradient"]
+
+
+def test_arrays_of_a_device_are_compared_there(strict_cupy: type[standin.Waits]) -> None:
+    with use_backend("cupy"):
+        model = GPT(GPTConfig(vocab_size=7, context_length=4, n_layer=1, n_head=1, d_model=4))
+    ids = np.array([[1, 5, 2, 2]])
+    for function, inputs in (
+        (model, (ids, ids)),
+        (lambda x: model.loss(x, x), (ids,)),  # whose parameters it has to find
+        (model.ln_f, (np.ones((2, 4), "float32"),)),
+    ):
+        found = compare(function, *inputs)
+        assert found.different == []
+        assert "ln_f.weight" in {row.name for row in found.rows if row.kind == "gradient"}
+    assert type(model.flat.data) is type(model.ln_f.weight.data) is standin.ndarray
 
 
 def test_what_is_no_function_and_a_layer_that_is_no_path_are_named() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import standin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -289,6 +290,17 @@ def test_an_edit_that_does_not_fit_changes_nothing_and_can_be_mended(wrong: Any,
     assert steps.run() is None
     np.testing.assert_array_equal(a.grad, [3, 4])
     np.testing.assert_array_equal(b.grad, [1, 2])
+
+
+def test_an_edit_on_a_device_has_to_be_there_too(strict_cupy: type[standin.Waits]) -> None:
+    with use_backend("cupy"):
+        model = gpt()
+        step = next(steps := model.loss(*batch()).backward_steps())
+        right, step.dxs[0] = step.dxs[0], np.zeros(step.dxs[0].shape, "float32")
+        with pytest.raises(GradientError, match=r"edited to an array of numpy: give one of cupy, as step.dy is"):
+            next(steps)
+        step.dxs[0] = right * 2
+        assert steps.run() is None
 
 
 def test_gradients_that_are_too_few_after_an_edit_are_told_so() -> None:
