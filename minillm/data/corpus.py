@@ -49,6 +49,7 @@ def read_corpus(sources: Sequence[str] = (STDLIB,)) -> Corpus:
     Raises UserError where a source does not exist or match, a file cannot be read or is binary (NUL bytes or invalid
     UTF-8; with the byte offset), or there is no text at all.
     """
+    sources = [sources] if isinstance(sources, str) else sources  # each letter would be one, "/" among them
     texts: dict[Path, str] = {}
     skipped: set[Path] = set()
     for source in sources:
@@ -75,7 +76,7 @@ def iter_texts(sources: Sequence[str] = (STDLIB,)) -> Iterator[str]:
         UserError: as `read_corpus`, but when it comes to the source, and not where there are empty files only.
     """
     seen: set[Path] = set()
-    for source in sources:
+    for source in [sources] if isinstance(sources, str) else sources:
         for path, parts in _texts(source, set()):
             if path.resolve() not in seen:
                 seen.add(path.resolve())

@@ -139,7 +139,7 @@ class Session:
             DebugError: there is no such step.
         """
         steps, last = self.steps, len(self.nodes) - 1
-        if 0 <= i <= last:
+        if i in range(last + 1):
             step = steps.step or (steps.back() if steps.place else next(steps))
             while step.index > i:
                 step = steps.back()
@@ -157,7 +157,7 @@ class Session:
             DebugError: there is no such layer.
         """
         nodes = [node for node in reversed(self.nodes) if node.op is attention]
-        if not 0 <= layer < len(nodes):
+        if layer not in range(len(nodes)):
             raise DebugError(f"there is no attention in a layer {layer}: choose one of 0 to {len(nodes) - 1}")
         call = self.calls.of(nodes[layer])
         qkv, mask = call.inputs

@@ -60,7 +60,7 @@ class Stepper(App[None]):
         super().__init__()
         self.session = session
         self.walk = Walk(session)
-        for name in break_on:
+        for name in [break_on] if isinstance(break_on, str) else break_on:
             self.walk.break_at(name)
         self.tape, self.source, self.arrays = TapePane(self.walk), SourcePane(), ArrayPane()
         self.selected = self.walk.nodes[0]

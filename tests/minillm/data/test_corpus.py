@@ -34,6 +34,8 @@ def names(corpus: Corpus) -> list[str]:
 
 def test_one_file_is_taken_as_it_is(folder: Path) -> None:
     corpus = read_corpus(["a.txt"])
+    assert read_corpus("a.txt") == corpus
+    assert list(iter_texts("a.txt")) == [corpus.text]
     assert corpus.text == "ay\n"
     assert corpus.description == "a.txt: 1 file, 3 characters"
 

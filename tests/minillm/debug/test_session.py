@@ -150,8 +150,8 @@ def test_an_edited_gradient_flows_on_from_a_stop(session: Session) -> None:
     assert session.model.ln_f.weight.grad.any()
 
 
-@pytest.mark.parametrize("i", [-1, 26, 1000])
-def test_a_step_that_is_not_there_is_refused_where_it_stands(session: Session, i: int) -> None:
+@pytest.mark.parametrize("i", [-1, 26, 1000, 1.5, "last"])
+def test_a_step_that_is_not_there_is_refused_where_it_stands(session: Session, i: object) -> None:
     session.stop(4)
     assert len(session.nodes) == 26
     with pytest.raises(DebugError, match=f"there is no step {i} in this backward pass: choose one of 0 to 25$"):
@@ -221,8 +221,8 @@ def test_attention_maps_are_of_the_layer_s_queries_and_keys(session: Session, la
     assert not np.triu(maps, 1).any()
 
 
-@pytest.mark.parametrize("layer", [-1, 2])
-def test_attention_maps_of_a_layer_that_is_not_there_are_refused(session: Session, layer: int) -> None:
+@pytest.mark.parametrize("layer", [-1, 2, 0.5])
+def test_attention_maps_of_a_layer_that_is_not_there_are_refused(session: Session, layer: object) -> None:
     with pytest.raises(DebugError, match=f"there is no attention in a layer {layer}: choose one of 0 to 1$"):
         session.attention_maps(layer)
 

@@ -164,6 +164,10 @@ def test_a_breakpoint_given_at_the_start_is_where_it_opens(session: Session) -> 
     drive(session, script, stops=("attention",))
 
 
+def test_one_name_alone_is_a_breakpoint_too(session: Session) -> None:
+    assert Stepper(session, "attention").walk.breakpoints == ["op attention"]
+
+
 def test_a_breakpoint_on_what_the_tape_has_not_names_the_nearest(session: Session) -> None:
     with pytest.raises(DebugError, match=r"no op or layer 'blocks.7.mlp' on this tape: did you mean 'blocks.0.mlp'"):
         Stepper(session, ["blocks.7.mlp"])
