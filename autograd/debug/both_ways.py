@@ -52,15 +52,30 @@ def run_both(function: Callable[..., Any], inputs: tuple[Any, ...], layer: str, 
         rows,
         only_handwritten=_missing(handwritten, composed),
         only_composed=_missing(composed, handwritten),
+        not_composed=sorted({op for path, op in composed.left if layer == "*" or within(path, layer)}),
     )
 
 
 @dataclass
 class Run:
-    """What one run left: arrays by (name, what of it), in the order they came, and the layers whose ops ran."""
+    """What one run left.
+
+    Attributes:
+        arrays: by (name, what of it), in the order they came.
+        layers: paths of those whose ops ran.
+        left: (layer, op) of ops that are neither primitives nor have a composition.
+    """
 
     arrays: dict[tuple[str, str], Array]
     layers: set[str]
+    left: set[tuple[str, str]]
+
+
+def _cannot_be_composed(op: object) -> bool:
+    """A primitive is what others are composed of."""
+    return (
+        isinstance(op, Op) and op.composed is None and not op.forward.reference.__module__.startswith("autograd.ops.")
+    )
 
 
 def _missing(run: Run, other: Run) -> list[str]:
@@ -107,6 +122,7 @@ class Both:
                         "compute it from its inputs with ops of the engine, outside no_grad()"
                     )
                 layers = {node.layer for node in tape(_y) if node.layer}
+                left = {(node.layer or "", node.op.name) for node in tape(_y) if _cannot_be_composed(node.op)}
                 if rng is not None:
                     for node in tape(_y):
                         node.saved = tuple(jitter(s, rng) for s in node.saved or ())
@@ -117,7 +133,7 @@ class Both:
                 if isinstance(leaf, Tensor) and leaf.grad is not None:
                     arrays[name, GRADIENT] = to_host(leaf.grad).copy()
             t.close()
-        return Run(arrays, layers)
+        return Run(arrays, layers, left)
 
     def noise(self, exact: Run) -> dict[tuple[str, str], Array]:
         """By how much each number moves when those it is computed from move by a rounding: the most of a few draws.

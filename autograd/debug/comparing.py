@@ -29,7 +29,8 @@ def compare(function: Callable[..., Any], *inputs: Any, layer: str = "*", dtype:
     "exact" is the same to the last bit, "approximate" what rounding explains: at each place a difference of at most
     `64 * (eps * |value| + noise)`, where noise is by how much the hand-written result moves when every input, parameter
     and saved number moves by a rounding, at least the mean of its row (`autograd/gradcheck/tolerance.py`). Everything
-    else is "different". It runs six times, with all arrays in memory: give it a small batch.
+    else is "different". An op without a composition is hand-written both times, and named. It runs six
+    times, with all arrays in memory: give it a small batch.
 
     Args:
         function: a model, a layer, or any function that returns a Tensor, or a tuple whose last Tensor counts.

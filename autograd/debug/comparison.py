@@ -78,6 +78,7 @@ class Comparison:
         rows: values in the order of the forward pass, gradients in that of the backward pass, then those of leaves.
         only_handwritten: names that only the hand-written path has.
         only_composed: names that only the compositions have.
+        not_composed: ops that ran hand-written both times, since they have no composition: nothing is said of them.
     """
 
     target: str
@@ -86,6 +87,7 @@ class Comparison:
     rows: list[Row]
     only_handwritten: list[str]
     only_composed: list[str]
+    not_composed: list[str]
 
     @property
     def different(self) -> list[Row]:
@@ -116,6 +118,9 @@ class Comparison:
             f"{self.target}, hand-written against composed ({self.dtype}{where}): "
             + ", ".join(f"{n} {verdict}" for verdict, n in count.items())
         ]
+        if self.not_composed:
+            ops = ", ".join(self.not_composed)
+            lines.append(f"hand-written both times, so not compared, for lack of an @op.composition: {ops}")
         shape_width = max([5, *(len(str(row.shape)) for row in self.rows)])
         name_width = min(max([4, *(len(row.name) for row in self.rows)]), WIDTH - shape_width - 45)
         lines.append(f"{'name':<{name_width}}  {'':<8}  {'shape':<{shape_width}}  {'':<11}   largest  relative")

@@ -232,6 +232,22 @@ def test_a_row_that_is_not_there_is_told_with_the_nearest() -> None:
         found["z", "gradient"]
 
 
+def test_an_op_without_a_composition_is_not_said_to_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Op, "registry", dict(Op.registry))
+
+    def cube_forward(x: Any) -> Any:
+        return x**3, (x,)
+
+    def cube_backward(dy: Any, x: Any) -> Any:
+        return (4 * dy * x * x,)
+
+    cube = Op(cube_forward, cube_backward)
+    found = compare(lambda x: cube(x) * 2, np.ones(3))
+    assert found.not_composed == ["cube"]
+    assert str(found).splitlines()[1].startswith("hand-written both times, so not compared, ")
+    assert compare(LayerNorm(3, dtype="float64"), np.ones((1, 3))).not_composed == []
+
+
 def test_arrays_of_a_device_are_compared_there(strict_cupy: type[standin.Waits]) -> None:
     with use_backend("cupy"):
         model = GPT(GPTConfig(vocab_size=7, context_length=4, n_layer=1, n_head=1, d_model=4))
@@ -274,7 +290,7 @@ def test_the_table_has_a_line_for_each_row_and_fits_a_terminal() -> None:
 def test_long_names_lose_their_beginning_and_many_are_not_all_listed() -> None:
     row = Row("blocks.11." + "a" * 90 + ".probs", "gradient", (12, 12, 1024, 1024), "different", 1.0, 1.0, 9.0)
     names = [f"blocks.{i}.attn.scores" for i in range(500)]
-    lines = str(Comparison("GPT", "*", "float32", [row], names, [])).splitlines()
+    lines = str(Comparison("GPT", "*", "float32", [row], names, [], [])).splitlines()
     assert max(map(len, lines)) <= 100 + len(row.name)  # the last line has it whole
     assert max(map(len, lines[:-1])) <= 100
     assert ".probs  gradient  (12, 12, 1024, 1024)  different     1.0e+00   1.0e+00" in lines[2]
