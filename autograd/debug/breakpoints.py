@@ -113,7 +113,7 @@ class break_on:
         Raises:
             DebugError: the layer, parameter or Tensor it waits for is not on this tape.
         """
-        if any(str(node.op) == "checkpoint" for node in tape):
+        if any(node.op == "checkpoint" for node in tape):
             return  # what it computes again is on no tape before it runs
         if self.layer is not None:
             layers = and_those_above(*(node.layer for node in tape if node.layer))

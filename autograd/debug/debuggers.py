@@ -20,6 +20,7 @@ HELPERS = (
     "autograd.jit_math",
     "autograd.jit_random",
     "autograd.kernel",
+    "autograd.layer_paths",
     "autograd.modes",
     "autograd.names",
     "autograd.norm",
@@ -40,6 +41,8 @@ HELPERS = (
     "functools",
     "inspect",
     "enum",
+    "fnmatch",
+    "re",
 )
 SKIP = [pattern for name in HELPERS for pattern in (name, f"{name}.*")]  # as bdb and pdb take it
 

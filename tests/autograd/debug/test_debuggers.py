@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bdb
+import fnmatch
 import gc
 import importlib
 import inspect
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 
 from autograd import Op, Tensor, ops
+from autograd.debug import break_on
 from autograd.debug.debuggers import HELPERS, SKIP
 from autograd.tape import tape
 from minillm import GPT, GPTConfig
@@ -117,6 +119,20 @@ def test_with_the_helpers_skipped_it_enters_backward_and_then_hand_written_gradi
     for names in gradients:
         assert names[-3].endswith("_backward"), names  # it is one, or was called by one
         assert names[-2:] == ["backward", "caller"]
+
+
+@pytest.mark.parametrize("criterion", [{"layer": "blocks.*.ln1"}, {"param": "*.bias"}, {"norm_above": 0.1}])
+def test_stepping_on_while_a_break_on_looks_at_each_step_enters_hand_written_gradients(criterion: Any) -> None:
+    fnmatch._compile_pattern.cache_clear()  # type: ignore[attr-defined]  # the first pattern takes a way of its own
+    loss, debugger = gpt_loss(), Stepper(SKIP)
+    expected = backwards_of(loss)
+    with break_on(**criterion, call=lambda step: None):
+        walk(debugger, lambda: loss.backward())
+    assert [names[0] for names in debugger.entered if names[0].endswith("_backward")] == expected
+    assert {name.split(".")[0] for name in debugger.modules} <= {__name__.split(".")[0], "autograd", "minillm"}
+    assert {name for name in debugger.modules if name.startswith("autograd.") and ".ops." not in name} == {
+        "autograd.tensor"  # backward itself
+    }
 
 
 def test_stepping_on_from_a_step_of_backward_steps_enters_the_next_hand_written_gradient() -> None:
