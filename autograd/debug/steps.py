@@ -77,15 +77,16 @@ class Steps:
                 assert node.saved is not None
                 dxs = node.backward(dy, *node.saved)  # <- step in here: the hand-written gradient
                 check_gradients(node, dxs)
+                step = run.step(self._n_done, node, dy, list(dxs))  # copies: Ctrl-C or no memory can end it
             except BaseException:
                 undo.take_back(run)
                 raise
             finally:
                 journal.reset(token)
         self._undo.append(undo)
-        self.step = run.step(self._n_done, node, dy, list(dxs))
         self._next += 1
-        return self.step
+        self.step = step
+        return step
 
     def back(self) -> Step:
         """Go back to the stop before this one: every gradient is what it was there, bit for bit.
@@ -148,13 +149,13 @@ class Steps:
         token = journal.set(undo.note)
         try:
             self._run.deliver_step(self.step)
+            self._n_done += 1
+            self.step = None  # as soon as it is delivered: Ctrl-C in between would have it delivered again
         except BaseException:
             undo.take_back_delivery(self._run)
             raise
         finally:
             journal.reset(token)
-        self.step = None
-        self._n_done += 1
 
     def _repr_html_(self) -> str:
         from autograd.debug.notebook import steps_html  # it imports this

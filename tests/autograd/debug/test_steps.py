@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from autograd import GradientError, GraphFreedError, Op, Stream, Tensor, checkpoint, ops, use_backend, use_stream
 from autograd.debug import DebugError, Steps
+from autograd.debug.stepped_pass import SteppedPass
 from minillm import GPT, GPTConfig
 from minillm.layers.dropout import dropout
 
@@ -311,6 +312,22 @@ def test_gradients_that_are_too_few_after_an_edit_are_told_so() -> None:
     step.dxs = None  # type: ignore[assignment]
     with pytest.raises(GradientError, match="edited to NoneType, not a tuple"):
         next(steps)
+
+
+def test_an_error_after_a_backward_ran_takes_it_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = leaf(1.0, 2.0)
+    steps = (x * 3).sum().backward_steps()
+    next(steps)
+
+    def no_memory(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SteppedPass, "step", no_memory)
+        with pytest.raises(MemoryError):
+            next(steps)
+    assert [step.node.op.name for step in steps] == ["multiply"]
+    np.testing.assert_array_equal(x.grad, [3, 3])
 
 
 class Full(Tensor):
