@@ -196,4 +196,6 @@ def _shifted(ids: Array) -> tuple[Array, Array]:
 
 
 def _size(config: GPTConfig) -> str:
-    return f"GPT of {config.n_layer} layers, {config.n_head} heads, width {config.d_model}"
+    layers = f"{config.n_layer} layer{'' if config.n_layer == 1 else 's'}"
+    heads = f"{config.n_head} head{'' if config.n_head == 1 else 's'}"
+    return f"GPT of {layers}, {heads}, width {config.d_model}"

@@ -101,7 +101,7 @@ def test_html_writes_a_page_without_a_terminal_and_replaces_an_earlier_one(
     assert capsys.readouterr().out == f"wrote {path}\n"
     assert "blocks.0.attn" in path.read_text("utf-8")
     assert main(["debug", str(saved_model), "--prompt", "abc", "--html", str(path)]) == 0
-    assert "1 layers, 2 heads, width 8" in path.read_text("utf-8")
+    assert "GPT of 1 layer, 2 heads, width 8" in path.read_text("utf-8")
 
 
 def test_a_page_that_cannot_be_written_is_a_line(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
