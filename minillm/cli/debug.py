@@ -48,14 +48,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    _check(args)
-    if args.html is not None:
-        from minillm.debug.page import write_page
+    from minillm.threads import limit_threads
 
-        with _enough_memory():
-            write_page(_session(args), args.html)
-        print(f"wrote {args.html}")
-        return 0
+    _check(args)
+    with limit_threads(1):  # for small arrays several would wait for each other, long on a busy machine
+        if args.html is None:
+            _open_stepper(args)
+        else:
+            _write_page(args)
+    return 0
+
+
+def _write_page(args: argparse.Namespace) -> None:
+    from minillm.debug.page import write_page
+
+    with _enough_memory():
+        write_page(_session(args), args.html)
+    print(f"wrote {args.html}")
+
+
+def _open_stepper(args: argparse.Namespace) -> None:
+    """
+    Raises:
+        UserError: Textual is not installed, there is no terminal, or a breakpoint names nothing.
+    """
     try:
         from minillm.debug import terminal
     except ModuleNotFoundError as error:
@@ -76,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
         terminal.run(session, args.break_on or ())
     except DebugError as error:  # a name in --break-on
         raise UserError(f"--break-on: {error}") from error
-    return 0
 
 
 def has_terminal() -> bool:
