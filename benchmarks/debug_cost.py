@@ -5,6 +5,8 @@
 The task is that of the preset shakespeare-char (S of `make bench`). Two copies of the packages are written to a
 temporary folder, and from one what serves the debugger alone is cut out: HOOKS. Each copy runs in a process of its own,
 the whole one in two, to show what the same code differs from itself; they take turns, and the others are stopped.
+Copies of the same sources differ by a percent or two, so what costs most, recording where an op was called, is measured
+once more by itself: steps with and without it, in turns within one process.
 Writes benchmarks/results/debug-cost.json unless --quick.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import shutil
 import statistics
@@ -20,8 +23,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import our_step
-from benchmarks.rounds import Measured, measure
+from benchmarks.peers import our_step, save_weights
+from benchmarks.rounds import Contestant, Measured, environment, measure
 from benchmarks.tasks import TASKS, Task
 from benchmarks.worker import Work
 
@@ -30,6 +33,9 @@ PACKAGES = ("autograd", "minillm")
 RESULT = Path(__file__).parent / "results" / "debug-cost.json"
 LIMIT = 0.02  # of a step
 STEPS = 10  # in a round: few, so that what else the machine does meets all copies alike
+
+TURNS = (True, False, False, True)  # whether a step records origins: what drifts meets both alike
+ALTERNATING_STEPS = 800
 
 # file -> what is cut out of it, and what stands there instead
 HOOKS = {
@@ -90,6 +96,40 @@ def copied_step(sources: Path, backend: str, task: Task, threads: int, weights: 
     return work
 
 
+def alternating_step(backend: str, task: Task, threads: int, weights: Path) -> Work:
+    """A training step that records origins or not, by TURNS."""
+    work = our_step(backend, task, threads, weights)
+    from autograd import origin
+
+    here, turns = origin.here, itertools.cycle(TURNS)
+
+    def step() -> Any:
+        origin.here = here if next(turns) else lambda: None
+        return work.unit()
+
+    return Work(step, work.version, work.rss_before)
+
+
+def origins_cost(backend: str, threads: int, steps: int) -> float:
+    """The median step that records origins beside the median one that does not, as their ratio less one."""
+    task = TASKS["S"]
+    with tempfile.TemporaryDirectory() as temporary, environment(threads, Path(temporary)):
+        save_weights(task, Path(temporary))
+        contestant = Contestant(
+            "alternating", functools.partial(alternating_step, backend), task, threads, Path(temporary)
+        )
+        try:
+            contestant.run(5 * len(TURNS) - 1)  # it has done one to start
+            seconds = contestant.run(steps).seconds
+        finally:
+            contestant.close()
+    turns = list(itertools.islice(itertools.cycle(TURNS), len(seconds)))
+    recording, not_recording = (
+        [s for s, on in zip(seconds, turns, strict=True) if on is kept] for kept in (True, False)
+    )
+    return statistics.median(recording) / statistics.median(not_recording) - 1
+
+
 def cost(measured: dict[str, Measured], name: str) -> dict[str, float]:
     """Seconds of a step beside those without hooks in the same round, as their ratio less one.
 
@@ -101,7 +141,7 @@ def cost(measured: dict[str, Measured], name: str) -> dict[str, float]:
     return {"median": median, "low": low, "high": high, "fastest": fastest}
 
 
-def bench(backend: str, threads: int, rounds: int) -> dict[str, Any]:
+def bench(backend: str, threads: int, rounds: int, alternating: int) -> dict[str, Any]:
     """Measure one backend, print its lines and return the report."""
     from benchmarks import machine  # not before: a process that runs a copy must not import ours
 
@@ -127,6 +167,7 @@ def bench(backend: str, threads: int, rounds: int) -> dict[str, Any]:
         "ms": {name: [1e3 * s for s in m.seconds] for name, m in measured.items()},
         "cost": cost(measured, "with"),
         "cost_again": cost(measured, "with again"),
+        "cost_of_origins": origins_cost(backend, threads, alternating),
     }
     print(f"{backend} ({report['version']}), {threads} threads, {rounds} rounds of {STEPS} steps; load {before} before")
     for name, m in measured.items():
@@ -136,6 +177,7 @@ def bench(backend: str, threads: int, rounds: int) -> dict[str, Any]:
             line += f"  {its['median']:+.2%}, half of the rounds {its['low']:+.2%} to {its['high']:+.2%}"
             line += f", fastest rounds {its['fastest']:+.2%}"
         print(line, flush=True)
+    print(f"  origins alone {report['cost_of_origins']:+.2%}, {alternating} steps in turns in one process", flush=True)
     return report
 
 
@@ -156,8 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"{TASKS['S'].describe()}\n{facts['cpu']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}"
     )
-    rounds = 2 if args.quick else args.rounds
-    reports = [bench(backend, args.threads, rounds) for backend in args.backends]
+    rounds, alternating = (2, 8) if args.quick else (args.rounds, ALTERNATING_STEPS)
+    reports = [bench(backend, args.threads, rounds, alternating) for backend in args.backends]
     if not args.quick:
         RESULT.write_text(json.dumps({**facts, "limit": LIMIT, "reports": reports}, indent=1) + "\n")
     return 0

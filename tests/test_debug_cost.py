@@ -57,3 +57,4 @@ def test_what_was_measured_is_below_the_limit_that_the_guide_names() -> None:
     reports = json.loads(debug_cost.RESULT.read_text("utf-8"))["reports"]
     assert [report["backend"] for report in reports] == ["numba", "numpy"]
     assert max(report["cost"]["median"] for report in reports) < debug_cost.LIMIT
+    assert max(report["cost_of_origins"] for report in reports) < debug_cost.LIMIT
