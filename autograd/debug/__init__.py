@@ -69,4 +69,4 @@ def _html(self: Tensor | Node) -> str:
 
 Tensor.backward_steps = _backward_steps  # type: ignore[method-assign]  # declared there for whoever reads Tensor
 Tensor._repr_html_ = _html  # type: ignore[attr-defined]  # notebooks alone ask for it
-Node._repr_html_ = _html  # type: ignore[attr-defined]
+Node._repr_html_ = _html  # type: ignore[attr-defined]  # as above
