@@ -107,6 +107,8 @@ class FlatParameters:
         self._all_set = False  # no gradient is left that is zero and not written
         offset = 0
         for p in self.parameters:
+            if p.flat is not None:
+                raise ValueError(f"parameter {p.name} lies in a buffer already: flatten the whole model, and only once")
             if p.dtype != first.dtype:
                 raise TypeError(f"parameters of {first.dtype} and {p.dtype} cannot share one buffer: use one dtype")
             data = self.data[offset : offset + p.size].reshape(p.shape)

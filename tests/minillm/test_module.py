@@ -235,3 +235,10 @@ def test_train_and_eval_reach_every_layer(model):
     paths = [path for path, _ in model.named_modules()]
     assert {"", "token_embedding", "dropout", "blocks.0", "blocks.1.attn", "blocks.1.dropout", "ln_f"} <= set(paths)
     assert len(paths) == 1 + 2 + 1 + 2 * 10 + 1  # model, embeddings, dropout, ten in each block, ln_f
+
+
+def test_a_model_within_another_is_not_flattened_again() -> None:
+    model = GPT(GPTConfig.preset("nano"))
+    with pytest.raises(ValueError, match=r"^parameter blocks\.0\.attn\.qkv\.weight lies in a buffer already: flatten"):
+        model.flatten()
+    assert model.flat.parameters[0].flat is model.flat
