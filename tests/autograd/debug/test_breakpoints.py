@@ -192,7 +192,7 @@ def test_a_break_on_that_only_looks_changes_no_bit_and_what_a_callback_edits_cou
     assert looked.tobytes() == plain.tobytes()
 
     def double(step: Step) -> None:
-        step.dxs[2] *= 2  # type: ignore[operator]
+        step.dxs[2] *= 2
 
     edited, doubled = gradient_with(double)
     np.testing.assert_array_equal(doubled, 2 * bias)
@@ -239,7 +239,7 @@ def test_a_graph_stepped_by_breakpoints_is_freed_on_the_way_and_at_its_end() -> 
     first = x.exp()
     last = first.exp().exp()
     freed: list[bool] = []
-    with break_on(when=lambda step: freed.append(last.node.saved is None) or False):  # type: ignore[func-returns-value,union-attr]
+    with break_on(when=lambda step: freed.append(last.node.saved is None) or False):
         last.backward()
     assert freed == [False, False, True]  # one stays for the step at hand
     assert first.node is not None
@@ -307,7 +307,7 @@ def test_what_is_not_on_the_tape_is_refused_before_any_gradient_and_the_nearest_
 
 def test_a_condition_that_raises_is_named_with_its_line_and_the_step() -> None:
     def never(step: Step) -> bool:
-        return step.dx is not None  # type: ignore[attr-defined,no-any-return]
+        return step.dx is not None
 
     line = never.__code__.co_firstlineno
     message = (
@@ -337,7 +337,7 @@ def test_without_a_debugger_in_a_notebook_it_says_so_before_any_gradient(monkeyp
     connected = [False]
     monkeypatch.setattr(sys, "breakpointhook", debugpy_breakpointhook)
     debugpy = SimpleNamespace(is_client_connected=lambda: connected[0])
-    monkeypatch.setitem(sys.modules, "debugpy", debugpy)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "debugpy", debugpy)
     model, loss = gpt_and_loss()
     with break_on(op="layernorm"):
         with pytest.raises(DebugError, match="has no debugger to stop in"):

@@ -265,9 +265,9 @@ def test_arrays_of_a_device_are_compared_there(strict_cupy: type[standin.Waits])
 
 def test_what_is_no_function_and_a_layer_that_is_no_path_are_named() -> None:
     with pytest.raises(DebugError, match=r"compare\(\) was given int: give a model, a layer or a function"):
-        compare(3)  # type: ignore[arg-type]
+        compare(3)
     with pytest.raises(DebugError, match="layer is 3: give its path, a string"):
-        compare(LayerNorm(2, dtype="float64"), np.ones((1, 2)), layer=3)  # type: ignore[arg-type]
+        compare(LayerNorm(2, dtype="float64"), np.ones((1, 2)), layer=3)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "double"])

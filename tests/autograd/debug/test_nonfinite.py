@@ -59,7 +59,7 @@ class Then(Module):
 def spoiled(function: Function) -> GPT:
     """A GPT whose second feed-forward layer is followed by `function`."""
     model = GPT(CONFIG, seed=1)
-    model.blocks[1].mlp = Then(model.blocks[1].mlp, function)  # type: ignore[assignment]
+    model.blocks[1].mlp = Then(model.blocks[1].mlp, function)
     return model
 
 
@@ -98,7 +98,7 @@ def test_a_log_of_zero_is_named_with_its_line_index_operand_and_the_way_it_went(
     )
     text = str(found)
     assert text.startswith("log in blocks.1.mlp gave -inf at [0, 2, 5], the first of 1 among 256 numbers\n")
-    assert f"at {__file__}:{found.user_line[1]}: return y.log()" in text  # type: ignore[index]
+    assert f"at {__file__}:{found.user_line[1]}: return y.log()" in text
     assert text.count(__file__) == 1
     assert "x = 0 there; (2, 8, 16) float32" in text or "x = -0 there; (2, 8, 16) float32" in text
 

@@ -154,7 +154,7 @@ def test_the_tape_of_a_leaf_is_empty_and_says_so() -> None:
     assert "empty tape" in show_tape(Tensor(np.ones(1)))._repr_html_()
     assert "empty tape" in repr(show_tape(Tensor(np.ones(1))))
     with pytest.raises(DebugError, match=r"show_tape\(\) was given int: give the Tensor whose graph"):
-        show_tape(3)  # type: ignore[arg-type]
+        show_tape(3)
 
 
 def test_a_node_shows_its_row() -> None:
@@ -171,7 +171,7 @@ def test_steps_mark_the_present_one_show_its_gradients_and_dim_those_done() -> N
     for _ in range(3):
         step = next(steps)
     html = steps_html(steps)
-    states = [re.search(r"(done|here|to come)$", row)[1] for row in rows_of(html)]  # type: ignore[index]
+    states = [re.search(r"(done|here|to come)$", row)[1] for row in rows_of(html)]
     assert states == ["done", "done", "here", *["to come"] * (len(steps.tape) - 3)]
     shown = Parsed(html)
     assert len(shown.images) == 1 + len(step.flows) == 4

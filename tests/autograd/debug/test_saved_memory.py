@@ -60,7 +60,7 @@ def measured(model: GPT, batch_size: int) -> tuple[Tensor, int, int]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_bytes_add_up_to_those_a_forward_pass_leaves_behind(shape: str) -> None:
     options, batch_size = SHAPES[shape]
-    model = GPT(GPTConfig(**options))  # type: ignore[arg-type]
+    model = GPT(GPTConfig(**options))
     loss, grown, _ = measured(model, batch_size)
     total = saved_bytes(loss).total
     assert total == pytest.approx(grown, rel=0.05)
@@ -69,7 +69,7 @@ def test_the_bytes_add_up_to_those_a_forward_pass_leaves_behind(shape: str) -> N
 
 def test_in_a_model_of_six_layers_they_are_the_peak_within_a_twentieth() -> None:
     options, batch_size = SHAPES["six layers"]
-    loss, _, peak = measured(GPT(GPTConfig(**options)), batch_size)  # type: ignore[arg-type]
+    loss, _, peak = measured(GPT(GPTConfig(**options)), batch_size)
     assert saved_bytes(loss).total == pytest.approx(peak, rel=0.05)
 
 
@@ -78,7 +78,7 @@ def test_blocks_of_compiled_kernels_add_up_too(shape: str) -> None:
     pytest.importorskip("numba")
     options, batch_size = SHAPES[shape]
     with use_backend("numba"):
-        model = GPT(GPTConfig(**options))  # type: ignore[arg-type]
+        model = GPT(GPTConfig(**options))
         loss, grown, _ = measured(model, batch_size)
     assert {str(node.op) for node in tape(loss)} >= {"attention_half", "feed_forward_half", "head_loss"}
     assert saved_bytes(loss).total == pytest.approx(grown, rel=0.05)
@@ -175,12 +175,12 @@ def test_a_tensor_without_a_graph_says_so() -> None:
 
 def test_what_is_no_tensor_is_named() -> None:
     with pytest.raises(DebugError, match=r"saved_bytes\(\) was given tuple: give the Tensor whose graph"):
-        saved_bytes((1, 2))  # type: ignore[arg-type]
+        saved_bytes((1, 2))
 
 
 def test_the_table_fits_a_terminal_and_its_rows_add_up() -> None:
     options, batch_size = SHAPES["small"]
-    model = GPT(GPTConfig(**options))  # type: ignore[arg-type]
+    model = GPT(GPTConfig(**options))
     ids = np.zeros((batch_size, 32), int)
     saved = saved_bytes(model.loss(ids, ids))
     text = str(saved)

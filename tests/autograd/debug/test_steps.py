@@ -236,7 +236,7 @@ def test_an_edit_is_taken_back_and_done_again_with_the_step() -> None:
     steps = (x * 2).exp().sum().backward_steps(retain_graph=True)
     next(steps)
     step = next(steps)
-    step.dxs[0] *= 0  # type: ignore[operator]
+    step.dxs[0] *= 0
     assert steps.run() is None
     np.testing.assert_array_equal(x.grad, [0, 0])
     steps.back(), steps.back()
@@ -309,7 +309,7 @@ def test_gradients_that_are_too_few_after_an_edit_are_told_so() -> None:
     step.dxs = step.dxs[:1]
     with pytest.raises(GradientError, match=r"step.dxs of multiply was edited to 1 gradients for 2 inputs"):
         next(steps)
-    step.dxs = None  # type: ignore[assignment]
+    step.dxs = None
     with pytest.raises(GradientError, match="edited to NoneType, not a tuple"):
         next(steps)
 
@@ -453,7 +453,7 @@ def test_the_end_frees_the_graph_unless_it_is_retained() -> None:
         steps = y.backward_steps(retain_graph=retain)
         assert steps.run() is None
         assert steps.run() is None  # it stays at the end
-        assert (y.node.saved is None) is not retain  # type: ignore[union-attr]
+        assert (y.node.saved is None) is not retain
     with pytest.raises(DebugError, match=r"the pass has ended and its graph is freed.*retain_graph=True"):
         steps.back()
 
