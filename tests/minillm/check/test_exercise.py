@@ -48,20 +48,30 @@ SOLUTIONS = {
 }
 
 
+def handed_out(name: str) -> Path:
+    (path,) = EXERCISES.glob(f"[1-8]_{name}.py")
+    return path
+
+
 def filled_in(folder: Path, name: str, body: str) -> Path:
     """The exercise with `body` in place of the line to fill in."""
-    source = (EXERCISES / f"{name}.py").read_text(encoding="utf-8")
+    original = handed_out(name)
+    source = original.read_text(encoding="utf-8")
     assert source.count(TO_FILL_IN) == 1
     lines = [line.strip() for line in body.strip().splitlines()]
-    path = folder / f"{name}.py"
+    path = folder / original.name
     path.write_text(source.replace(TO_FILL_IN, "\n    ".join(lines)), encoding="utf-8")
     return path
 
 
-def test_as_handed_out_no_exercise_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_as_handed_out_no_exercise_is_written_and_they_come_from_easy_to_hard(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["check", "--exercise", str(EXERCISES)]) == 1
     *rows, blank, progress = capsys.readouterr().out.splitlines()
-    assert [row.split(maxsplit=1) for row in rows] == [[name, NOT_WRITTEN] for name in sorted(SOLUTIONS)]
+    assert [row.split(maxsplit=1) for row in rows] == [
+        [f"{i}_{name}", NOT_WRITTEN] for i, name in enumerate(SOLUTIONS, 1)
+    ]
     assert (blank, progress) == ("", "0 of 8 done")
 
 
@@ -125,8 +135,8 @@ def test_an_exception_in_a_backward_is_told_with_the_user_s_own_line(
     line = path.read_text(encoding="utf-8").splitlines().index("    return dx, dy @ x, dy.sum(0)") + 1
     assert main(["check", "--exercise", str(path)]) == 1
     shown = capsys.readouterr()
-    assert shown.out.startswith("linear  wrong: raises ValueError\n")
-    assert f"linear: line {line}, `return dx, dy @ x, dy.sum(0)`, raises ValueError: matmul: " in shown.out
+    assert shown.out.startswith("2_linear  wrong: raises ValueError\n")
+    assert f"2_linear: line {line}, `return dx, dy @ x, dy.sum(0)`, raises ValueError: matmul: " in shown.out
     assert "running the backward of linear at the inputs (x float64 (5, 4), " in shown.out  # shapes help to mend it
     assert "Traceback" not in shown.out + shown.err
 
@@ -141,12 +151,15 @@ def test_a_backward_that_ends_the_program_is_wrong_and_not_the_end(
 ) -> None:
     path = filled_in(tmp_path, "linear", "raise SystemExit(0)")
     assert main(["check", "--exercise", str(path)]) == 1
-    assert capsys.readouterr().out.startswith("linear  wrong: raises SystemExit\n")
+    assert capsys.readouterr().out.startswith("2_linear  wrong: raises SystemExit\n")
 
 
 def test_the_line_told_is_the_user_s_also_where_numpy_s_own_raises(tmp_path: Path) -> None:
     graded = grade(load_exercise(filled_in(tmp_path, "scale", "return np.stack([])")))
-    assert (graded.state, graded.note) == (WRONG, "raises NameError")  # scale.py needs no NumPy, so does not import it
+    assert (graded.state, graded.note) == (
+        WRONG,
+        "raises NameError",
+    )  # 1_scale.py needs no NumPy, so does not import it
     graded = grade(load_exercise(filled_in(tmp_path, "layernorm", "return np.stack([])")))
     assert graded.note == "raises ValueError"
     assert re.match(r"line \d+, `return np.stack\(\[\]\)`, raises ValueError: ", graded.text)
@@ -161,12 +174,12 @@ def test_gradients_of_another_dtype_are_wrong(tmp_path: Path) -> None:
 def test_one_run_grades_many_files_and_counts_those_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     right = filled_in(tmp_path, "linear", SOLUTIONS["linear"])
     wrong = filled_in(tmp_path, "scale", "return dy * weight, (dy * x).sum(0)")
-    assert main(["check", "--exercise", str(right), "--exercise", str(wrong), str(EXERCISES / "gelu.py")]) == 1
+    assert main(["check", "--exercise", str(right), "--exercise", str(wrong), str(handed_out("gelu"))]) == 1
     first, second, third, *text, progress = capsys.readouterr().out.splitlines()
-    assert first == "linear  right: 3 gradients, 3 laws"
-    assert second == "scale   wrong: dweight"
-    assert third == "gelu    not written yet"
-    assert text[1].startswith("scale: scale_backward returned a gradient of shape (3, 4)")
+    assert first == "2_linear  right: 3 gradients, 3 laws"
+    assert second == "1_scale   wrong: dweight"
+    assert third == "4_gelu    not written yet"
+    assert text[1].startswith("1_scale: scale_backward returned a gradient of shape (3, 4)")
     assert progress == "1 of 3 done"
 
 
@@ -178,8 +191,8 @@ def test_when_all_are_right_the_exit_code_is_0(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_file_named_twice_and_by_a_pattern_is_graded_once() -> None:
-    names = [str(EXERCISES / "linear.py"), str(EXERCISES / "l*.py")]
-    assert [exercise.path.stem for exercise in find_exercises(names)] == ["linear", "layernorm"]
+    names = [str(handed_out("linear")), str(EXERCISES / "*l[ia][ny]*.py")]
+    assert [exercise.path.stem for exercise in find_exercises(names)] == ["2_linear", "6_layernorm"]
 
 
 def test_a_file_just_edited_is_graded_as_it_is_now(tmp_path: Path) -> None:
@@ -195,7 +208,7 @@ def test_helpers_and_imported_pairs_are_no_second_pair(tmp_path: Path) -> None:
         file.write("from minillm.layers.linear import linear_backward as reference\n")
         file.write("from minillm.layers.layernorm import layernorm_backward, layernorm_forward\n")
         file.write("def half_forward(x):\n    return x / 2\n")
-    assert grade(load_exercise(path)) == Grade("linear", RIGHT, "3 gradients, 3 laws")
+    assert grade(load_exercise(path)) == Grade("2_linear", RIGHT, "3 gradients, 3 laws")
 
 
 PAIR = "def f_forward(x): return x, ()\ndef f_backward(dy): return (dy,)\n"
@@ -262,7 +275,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(
 
 
 def test_one_bad_file_among_good_ones_is_told_before_any_is_graded(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--exercise", str(EXERCISES / "gelu.py"), str(EXERCISES / "README.md")]) == 2
+    assert main(["check", "--exercise", str(handed_out("gelu")), str(EXERCISES / "README.md")]) == 2
     assert capsys.readouterr().out == ""
 
 
@@ -270,7 +283,7 @@ def test_the_readme_of_the_exercises_lists_them_and_shows_what_its_slip_gets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = (EXERCISES / "README.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| \d \| `(\w+)\.py` \|", readme, re.MULTILINE)) == sorted(SOLUTIONS)
+    assert re.findall(r"^\| `(\w+\.py)` \|", readme, re.MULTILINE) == [handed_out(name).name for name in SOLUTIONS]
     for command in re.findall(r"^minillm .*", readme, re.MULTILINE):
         assert all((EXERCISES.parents[1] / name).exists() for name in shlex.split(command)[3:])
     slip = SOLUTIONS["embedding"].replace("np.add.at(dweight, ids, dy)", "dweight[ids] += dy")
