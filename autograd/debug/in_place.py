@@ -24,7 +24,7 @@ import numpy as np
 from autograd.backends import Array
 from autograd.debug.source import listing, parsed
 
-_BLANK = {"empty", "empty_like", "zeros", "zeros_like"}
+BLANK = {"empty", "empty_like", "zeros", "zeros_like"}
 _VIEWS = {"reshape", "transpose", "swapaxes", "ravel", "view", "squeeze"}
 _FIRST_CHANGED = {"copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "at"}
 _CHANGING_METHODS = {"sort", "fill", "partition", "put", "itemset", "resize", "byteswap"}
@@ -183,7 +183,7 @@ def _bind(target: ast.AST, value: ast.AST | None, place: _Place, reading: _Readi
             called = _last_name(value.func) if isinstance(value, ast.Call) else None
             root = _root(value)
             reading.blank.pop(node.id, None)
-            if called in _BLANK:
+            if called in BLANK:
                 reading.blank[node.id] = node.id
             elif root in reading.blank and _is_view(value) and root not in {change.name for change in reading.changes}:
                 reading.blank[node.id] = reading.blank[root]

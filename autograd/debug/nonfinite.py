@@ -10,6 +10,7 @@ one would get out, by `backward()` or in a result that no op takes up, and where
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from autograd.backends import Array
 from autograd.backward_pass import BackwardPass, watcher
 from autograd.debug.errors import DebugError
 from autograd.debug.nonfinite_forward import Results
+from autograd.debug.nonfinite_line import inside
 from autograd.debug.nonfinite_origin import (
     NonFinite,
     NonFiniteError,
@@ -31,6 +33,7 @@ from autograd.debug.nonfinite_origin import (
     origin_facts,
 )
 from autograd.debug.step import backward_arguments, input_pairs, target_name
+from autograd.op import Op
 from autograd.tape import Leaf, Node
 
 
@@ -135,7 +138,12 @@ class _Watch:
         at = node.origin
         sentence = f"the backward of {op_in_layer(node.op, at)} made {place} of the gradient of its {name}"
         arguments = backward_arguments(node, run.dy)
-        facts = origin_facts(sentence, node.op, at, place, operands=operands(arguments, place), hint=hint)
+        line = None
+        if isinstance(node.op, Op) and node.saved is not None:
+            pick = operator.itemgetter(list(input_pairs(node, [None] * len(node.parents))).index(name))
+            line = inside(node.op.backward.reference, (run.dy, *node.saved), {}, place, pick, inf=self.results.inf)
+        found = operands(arguments, place)
+        facts = origin_facts(sentence, node.op, at, place, operands=found, hint=hint, inside=line)
         if run.outer is not None and at.user_line == origin.here().user_line:  # the line of the call of backward()
             facts = replace(facts, user_line=_outermost(run).origin.user_line)
         return facts

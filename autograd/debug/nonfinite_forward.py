@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 
 from autograd import origin
 from autograd.backward_pass import running
+from autograd.debug.nonfinite_line import inside
 from autograd.debug.nonfinite_origin import NonFinite, Place, fit, is_number, op_in_layer, operands, origin_facts
 from autograd.names import named
 from autograd.op import Op
@@ -143,7 +145,7 @@ class Results:
             if came_in if on_purpose else arrays:
                 facts = self._came_in(op, at, arrays or came_in)
             elif not on_purpose:
-                facts = self._made(op, at, {**values, **attributes}, y, sources)
+                facts = self._made(op, at, values, attributes, y, sources)
         return Record(next(self._numbers), op, at, sources, facts, on_purpose)
 
     def _are_handed_on(self, wrong: Iterable[Any], y: Tensor) -> bool:
@@ -169,7 +171,15 @@ class Results:
             hint = f"before it, {first.facts.sentence} ({first.origin}), and no op took that up: it may be from there"
         return origin_facts(f"{sentence}; first in {op_in_layer(op, at)}", op, at, place, hint=hint)
 
-    def _made(self, op: Op, at: Origin, values: dict[str, Any], y: Tensor, sources: list[Record]) -> NonFinite:
+    def _made(
+        self,
+        op: Op,
+        at: Origin,
+        values: dict[str, Any],
+        attributes: dict[str, Any],
+        y: Tensor,
+        sources: list[Record],
+    ) -> NonFinite:
         """The op made it."""
         place = Place.of(y.data, inf=self.inf)
         hint = ""
@@ -179,7 +189,11 @@ class Results:
                 f"the infinities it was handed were put there by {op_in_layer(first.op, first.origin)}, {first.origin}"
             )
         sentence = f"{op_in_layer(op, at)} gave {place}"
-        return origin_facts(sentence, op, at, place, operands=operands(values, place), hint=hint)
+        line = inside(
+            op.forward.reference, list(values.values()), attributes, place, operator.itemgetter(0), inf=self.inf
+        )
+        found = operands({**values, **attributes}, place)
+        return origin_facts(sentence, op, at, place, operands=found, hint=hint, inside=line)
 
 
 def _array(x: Any) -> Any:

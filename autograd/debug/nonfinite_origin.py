@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import numbers
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from autograd.tape import AutogradError
 from autograd.tensor import Tensor
 
 _ENDS = 4  # ops shown at each end of a long chain
+_LONGEST = 120  # characters shown of a statement
+_TARGET = re.compile(r"(\w+)(?:: [^=]+)? \S*= ")  # "e = ", "e: Array = ", "e -= "
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,57 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """The line within an op's hand-written function that made it.
+
+    Attributes:
+        function: the function that the line stands in: the op's own, or one that it calls.
+        line: (file, line).
+        code: the statement; "" of one that holds others, such as a loop.
+        expression: the operator or call in it whose value was the first not to be finite.
+        index: of a number in that value that led to what the op gave.
+        value: that number.
+        is_first: it is the first that the expression made; else the first alone would have done no harm.
+        count: how many it made.
+        shape: of the value; () of a number.
+        operands: what it was computed from, by the text in the expression.
+    """
+
+    function: str
+    line: tuple[str, int]
+    code: str
+    expression: str
+    index: tuple[int, ...]
+    value: float
+    is_first: bool
+    count: int
+    shape: tuple[int, ...]
+    operands: tuple[Operand, ...]
+
+    @property
+    def name(self) -> str:
+        """The local variable that the value is bound to; "" if none."""
+        target = _TARGET.match(self.code)
+        return target[1] if target and self._is_whole else ""
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the expression is all that the statement computes."""
+        return self.code in (self.expression, f"return {self.expression}") or self.code.endswith(
+            f" = {self.expression}"
+        )
+
+    def __str__(self) -> str:
+        code = _shortened(self.code or self.expression)
+        what = code if self._is_whole or not self.code else f"{code}, whose {_shortened(self.expression)}"
+        place = str(Place(self.index, self.value, self.count, self.shape))
+        if not self.is_first:
+            place = place.replace("the first of", "one of")
+        lines = [f"  inside, {self.line[0]}:{self.line[1]}: {what} gave {place}"]
+        return "\n".join(lines + [f"    {operand}" for operand in self.operands])
+
+
+@dataclass(frozen=True)
 class NonFinite:
     """The first number that is not finite, and where it came from.
 
@@ -57,6 +111,8 @@ class NonFinite:
         operands: what the op was handed, by name.
         spread: the ops it went through, from the first to the one whose result was not finite in the end.
         hint: what else there is to know; "" if nothing.
+        inside: the line within the op's function that made it; None where nothing can be told for certain, or no more
+            than the op itself tells.
     """
 
     sentence: str
@@ -71,6 +127,7 @@ class NonFinite:
     operands: tuple[Operand, ...] = ()
     spread: tuple[str, ...] = ()
     hint: str = ""
+    inside: Inside | None = None
 
     def __str__(self) -> str:
         lines = [self.sentence]
@@ -79,6 +136,8 @@ class NonFinite:
                 code = linecache.getline(*place).strip()
                 lines.append(f"  at {place[0]}:{place[1]}{f': {code}' if code else ''}")
         lines += [f"  {operand}" for operand in self.operands]
+        if self.inside is not None:
+            lines.append(str(self.inside))
         if len(self.spread) > 1:
             chain = self.spread
             if len(chain) > 2 * _ENDS + 1:
@@ -93,6 +152,10 @@ class NonFiniteError(AutogradError):
     def __init__(self, origin: NonFinite) -> None:
         super().__init__(str(origin))
         self.origin = origin
+
+
+def _shortened(code: str) -> str:
+    return code if len(code) <= _LONGEST else f"{code[: _LONGEST - 3]}..."
 
 
 def is_number(x: Any) -> bool:
