@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from memory import bytes_left, peak_bytes
 
 from autograd import Tensor, no_grad
 from minillm import GPT, GPTConfig
@@ -173,16 +173,16 @@ def test_a_parameter_alone_keeps_its_array_and_one_without_a_gradient_stays_so()
 
 def test_a_model_that_is_not_trained_has_no_memory_for_gradients():
     config = GPTConfig(vocab_size=1000, context_length=5, n_layer=2, n_head=2, d_model=64, dtype="float32")
-    tracemalloc.start()
-    try:
+
+    def make() -> GPT:
         model = GPT(config)
         with no_grad():
             model(np.arange(5)[None])
-        held, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+        return model
+
+    model, held = bytes_left(make)
     assert held < 1.2 * model.flat.data.nbytes
-    assert peak < 2.2 * model.flat.data.nbytes  # the layers' own arrays, until they lie in the buffer
+    assert peak_bytes(make) < 2.2 * model.flat.data.nbytes  # the layers' own arrays, until they lie in the buffer
 
 
 PEAK = """

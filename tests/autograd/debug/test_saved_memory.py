@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import re
-import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from memory import bytes_left, peak_bytes
 
 from autograd import Op, Tensor, checkpoint, no_grad, use_backend, workspace
 from autograd.debug import DebugError, saved_bytes
@@ -37,33 +36,22 @@ SHAPES = {
 }
 
 
-def measured(model: GPT, batch_size: int) -> tuple[Tensor, int, int]:
-    """A forward pass: its loss, the bytes of the arrays it leaves behind, and those of all it had at its peak."""
+def forward(model: GPT, batch_size: int) -> Tensor:
+    """The loss of random tokens. The workspace keeps no block that is free."""
     config = model.config
     ids = np.random.default_rng(0).integers(config.vocab_size, size=(batch_size, config.context_length))  # (B, T)
-    model.loss(ids, ids)  # what is made once, such as code and caches
     workspace.clear()
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        loss = model.loss(ids, ids)
-        peak = tracemalloc.get_traced_memory()[1]
-        workspace.clear()  # of blocks that are free again
-        gc.collect()
-        # NumPy's own memory alone: a dict of the interpreter, or of another thread, may grow by 40 KB meanwhile.
-        arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
-        left = tracemalloc.take_snapshot().filter_traces([arrays])
-    finally:
-        tracemalloc.stop()
-    return loss, sum(trace.size for trace in left.traces), peak - before
+    loss = model.loss(ids, ids)
+    workspace.clear()
+    return loss
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_bytes_add_up_to_those_of_the_arrays_a_forward_pass_leaves_behind(shape: str) -> None:
     options, batch_size = SHAPES[shape]
     model = GPT(GPTConfig(**options))
-    loss, left, _ = measured(model, batch_size)
+    forward(model, batch_size)  # makes what is made once
+    loss, left = bytes_left(lambda: forward(model, batch_size))
     total = saved_bytes(loss).total
     assert total == pytest.approx(left, rel=0.01)
     assert total == pytest.approx(activation_bytes(model.config, batch_size), rel=0.01)
@@ -71,8 +59,9 @@ def test_the_bytes_add_up_to_those_of_the_arrays_a_forward_pass_leaves_behind(sh
 
 def test_in_a_model_of_six_layers_they_are_the_peak_within_a_twentieth() -> None:
     options, batch_size = SHAPES["six layers"]
-    loss, _, peak = measured(GPT(GPTConfig(**options)), batch_size)
-    assert saved_bytes(loss).total == pytest.approx(peak, rel=0.05)
+    model = GPT(GPTConfig(**options))
+    total = saved_bytes(forward(model, batch_size)).total
+    assert total == pytest.approx(peak_bytes(lambda: forward(model, batch_size)), rel=0.05)
 
 
 @pytest.mark.parametrize("shape", ["small", "six layers"])
@@ -81,7 +70,8 @@ def test_blocks_of_compiled_kernels_add_up_too(shape: str) -> None:
     options, batch_size = SHAPES[shape]
     with use_backend("numba"):
         model = GPT(GPTConfig(**options))
-        loss, left, _ = measured(model, batch_size)
+        forward(model, batch_size)
+        loss, left = bytes_left(lambda: forward(model, batch_size))
     assert {str(node.op) for node in tape(loss)} >= {"attention_half", "feed_forward_half", "head_loss"}
     assert saved_bytes(loss).total == pytest.approx(left, rel=0.01)
 

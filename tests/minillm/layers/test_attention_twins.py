@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory import peak_bytes
 from rounding import assert_same
 
 from autograd import jit, workspace
@@ -64,12 +64,11 @@ def test_memory_is_linear_in_the_length(monkeypatch: pytest.MonkeyPatch) -> None
     """Of all arrays made: y, saved arrays, gradients and scratch. The scores of one head alone grow fourfold."""
 
     def bytes_of(T: int) -> int:
-        workspace.clear()
-        tracemalloc.start()
-        run_compiled(1, T, 2, 8)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak
+        def run() -> None:
+            workspace.clear()
+            run_compiled(1, T, 2, 8)
+
+        return peak_bytes(run)
 
     monkeypatch.setattr(numba, "_threads", 2)
     run_compiled(1, 1, 1, 1)  # what is compiled takes memory too
