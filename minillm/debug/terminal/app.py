@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar
 
 from textual import work
 from textual.app import App, ComposeResult
@@ -11,14 +12,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.markup import escape
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Footer, OptionList, Static
 
 from autograd.debug.node_check import NodeCheck
 from autograd.tape import Node
 from minillm.debug.session import Session
 from minillm.debug.terminal.help import Help
 from minillm.debug.terminal.panes import ArrayPane, SourcePane, TapePane
+from minillm.debug.terminal.search import Search
 from minillm.debug.terminal.style import CSS
+from minillm.debug.terminal.turns import Turns
 from minillm.debug.terminal.values import values_of
 from minillm.debug.terminal.walk import Kind, Walk
 from minillm.debug.terminal.words import called, told
@@ -63,8 +66,10 @@ class Stepper(App[None]):
         for name in [break_on] if isinstance(break_on, str) else break_on:
             self.walk.break_at(name)
         self.tape, self.source, self.arrays = TapePane(self.walk), SourcePane(), ArrayPane()
+        self.search = Search(self._find)
         self.selected = self.walk.nodes[0]
-        self._last_search = ""
+        self._turns = Turns(self.walk, self.say)
+        self._checking: Node | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(id="all"):
@@ -72,7 +77,7 @@ class Stepper(App[None]):
             with Horizontal(id="main"):
                 with Vertical(id="left"):
                     yield self.tape
-                    yield Input(id="search", placeholder="op or layer")
+                    yield self.search
                 with Horizontal(id="look"):
                     yield self.source
                     yield self.arrays
@@ -82,7 +87,8 @@ class Stepper(App[None]):
 
     def on_mount(self) -> None:
         self._end_search()
-        self._move(self.walk.run_on if self.walk.breakpoints else self.walk.forward)
+        self._show_title()
+        self._in_turn(self._move, self.walk.run_on if self.walk.breakpoints else self.walk.forward)
 
     def on_resize(self, event: Resize) -> None:
         width, height = event.size
@@ -103,48 +109,88 @@ class Stepper(App[None]):
         if main.focused is None:
             main.set_focus(self.tape)
 
-    # --- keys
+    # --- keys that move, or change where it stops
 
     def action_step(self) -> None:
-        self._move(self.walk.forward)
+        self._in_turn(self._move, self.walk.forward)
 
     def action_step_back(self) -> None:
-        self._move(self.walk.back)
+        self._in_turn(self._move, self.walk.back)
 
     def action_run_on(self) -> None:
-        self._move(self.walk.run_on)
+        self._in_turn(self._move, self.walk.run_on)
 
     def action_first(self) -> None:
-        self._move(self.walk.first)
+        self._in_turn(self._move, self.walk.first)
 
     def action_last(self) -> None:
-        self._move(self.walk.last)
+        self._in_turn(self._move, self.walk.last)
 
     def action_go_to(self) -> None:
-        node = self.selected
-        self._move(lambda: self.walk.go_to(node))
+        self._in_turn(self._move_to_selected)
 
     def action_break_at(self, kind: Kind) -> None:
+        self._in_turn(self._toggle, kind)
+
+    def action_check(self) -> None:
+        self._in_turn(self._begin_check)
+
+    def _in_turn(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        if self._turns.add(function, *arguments):
+            self._take_turns()
+
+    @work
+    async def _take_turns(self) -> None:
+        await self._turns.take()
+
+    async def _move(self, move: Callable[[], None]) -> None:
+        """Move, and show where that led, also where an op raised."""
+        error = await self._turns.move(move)
+        walk, message = self.walk, ""
+        if error is not None:
+            message = told(error)
+        elif walk.ended:
+            message = "the pass has ended: all gradients have accumulated; b goes back"
+        elif walk.stopping.is_set():
+            message = f"stopped at {walk.where}"
+        self.say(message, error=error is not None)
+        place = min(walk.place, len(walk.nodes) - 1)
+        self.tape.update_rows()
+        self.tape.highlighted = place
+        self._select(walk.nodes[place])
+        self._show_title()
+
+    async def _move_to_selected(self) -> None:
+        node = self.selected
+        await self._move(lambda: self.walk.go_to(node))
+
+    async def _toggle(self, kind: Kind) -> None:
         self.walk.toggle(kind, self.selected)
         self.tape.update_rows()
         stops = ", ".join(self.walk.breakpoints)
         self.say(f"breakpoints: {stops}" if stops else "no breakpoints")
 
-    def action_check(self) -> None:
-        self.say(f"checking {self.selected.op} #{self.selected.seq} ...")
-        self._check(self.selected)
+    async def _begin_check(self) -> None:
+        """One at a time."""
+        node = self._checking or self.selected
+        self.say(f"checking {node.op} #{node.seq} ...")
+        if self._checking is None:
+            self._checking = node
+            self._check(node)
 
-    @work(thread=True, exclusive=True)
-    def _check(self, node: Node) -> None:
-        """Numeric gradients take a while: the screen stays alive."""
+    @work
+    async def _check(self, node: Node) -> None:
+        """Beside all else, since numeric gradients take a while: what it reads are copies that no step changes."""
         try:
-            check = self.session.check(node)
+            check = await asyncio.to_thread(self.session.check, node)
         except Exception as error:  # of an op of the user's: the app lives on
-            self.call_from_thread(self.say, told(error), error=True)
+            self.say(told(error), error=True)
         else:
-            self.call_from_thread(self._checked, node, check)
+            self._show_check(node, check)
+        finally:
+            self._checking = None
 
-    def _checked(self, node: Node, check: NodeCheck) -> None:
+    def _show_check(self, node: Node, check: NodeCheck) -> None:
         self.tape.checks[node] = check
         self.tape.update_rows()
         passed = "passed" if check.passed else "FAILED"
@@ -152,11 +198,10 @@ class Stepper(App[None]):
         if node is self.selected:
             self._show_source()
 
+    # --- other keys
+
     def action_search(self) -> None:
-        search = self.query_one("#search", Input)
-        search.value = ""
-        search.display = True
-        self.set_focus(search)  # at once: the next key is the text's
+        self.search.begin()
 
     def action_help(self) -> None:
         self.push_screen(Help())
@@ -164,8 +209,10 @@ class Stepper(App[None]):
     # --- what the panes tell
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        if event.option_list is self.tape and self.walk.nodes[event.option_index] is not self.selected:
-            self._select(self.walk.nodes[event.option_index])
+        if event.option_list is self.tape:
+            node = self.walk.nodes[self.tape.highlighted or 0]  # by now: the event may be of a step before
+            if node is not self.selected:
+                self._select(node)
         elif event.option_list is self.arrays:
             self._show_source()
 
@@ -173,28 +220,20 @@ class Stepper(App[None]):
         """Enter, which a list keeps for itself."""
         self.action_break_at("node")
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        if event.value:
-            self._find(event.value, self.walk.nodes.index(self.selected))
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """An empty search goes on with the one before."""
-        if event.value:
-            self._last_search = event.value
-        elif self._last_search:
-            self._find(self._last_search, self.walk.nodes.index(self.selected) + 1)
+    def on_input_submitted(self) -> None:
         self._end_search()
 
     def key_escape(self) -> None:
+        self._turns.stop()
         self._end_search()
 
     def _end_search(self) -> None:
-        self.query_one("#search").display = False
+        self.search.display = False
         self.set_focus(self.tape)
 
-    def _find(self, text: str, start: int) -> None:
-        """Select the first node from `start` on whose op or layer has the text."""
-        place = self.walk.find(text, start)
+    def _find(self, text: str, next_one: bool) -> None:
+        """Select the first node from the selected one on, or from the next, whose op or layer has the text."""
+        place = self.walk.find(text, self.walk.nodes.index(self.selected) + next_one)
         if place is None:
             self.say(f"no op or layer on this tape has {text!r} in its name", error=True)
         else:
@@ -203,33 +242,20 @@ class Stepper(App[None]):
 
     # --- what is shown
 
-    def _move(self, move: Callable[[], None]) -> None:
-        """Move, and show where that led, also where an op raised."""
-        message, failed = "", False
-        try:
-            move()
-        except Exception as error:  # anything at all: ops may be the user's own
-            message, failed = told(error), True
-        walk = self.walk
-        if walk.ended:
-            message = message or "the pass has ended: all gradients have accumulated; b goes back"
-        self.say(message, error=failed)
-        place = min(walk.place, len(walk.nodes) - 1)
-        self.tape.update_rows()
-        self.tape.highlighted = place
-        self._select(walk.nodes[place])
-        at = "end" if walk.ended else f"step {walk.place + 1} of {len(walk.nodes)}"
+    def _show_title(self) -> None:
         loss = float(self.session.loss.numpy())
-        self.query_one("#title", Static).update(f"[b]{at}[/b]  loss {loss:.4f}  {escape(self.session.title)}")
+        self.query_one("#title", Static).update(
+            f"[b]{self.walk.where}[/b]  loss {loss:.4f}  {escape(self.session.title)}"
+        )
 
     def _select(self, node: Node) -> None:
         self.selected = node
-        step = self.walk.step
+        step = None if self._turns.moving else self.walk.step
         current = step if step is not None and step.node is node else None
         self.arrays.border_title = "arrays" if current else "forward pass; t goes here"
         try:
             values = values_of(self.session, node, current, self.session.source(node))
-            gradients = [i for i, value in enumerate(values) if value.flow and value.value is not None]
+            gradients = [i for i, value in enumerate(values) if value.goes and value.value is not None]
             self.arrays.show(values, gradients[0] if gradients else 0)
         except Exception as error:  # a gradient that is none, of an op of the user's
             self.say(told(error), error=True)

@@ -21,6 +21,7 @@ what came in, what goes out and where to is on the right.
   [b]c[/b]         on to the next breakpoint, or to the end
   [b]g[/b] [b]G[/b]       the first step, the last step
   [b]t[/b]         to the step of the selected node, on or back
+  [b]esc[/b]       stops a move that takes long, between two steps
 
   [b]space[/b]     a breakpoint on the selected node, or none; also enter
   [b]o[/b] [b]l[/b]       a breakpoint on its op, on its layer and all below

@@ -29,20 +29,21 @@ class Value:
         name: in the backward, or "y" for the output.
         what: its part, in a word or two.
         line: number of the source line that computes it, if one can be told.
-        flow: where it goes, of a gradient that goes out.
+        goes: of a gradient that goes out, where to and the norms there: as they were when the pass stood at this step,
+            however late it is drawn.
     """
 
     name: str
     what: str
     value: Any
     line: int | None = None
-    flow: Flow | None = None
+    goes: Text | None = None
 
     def render(self, width: int, rows: int) -> Group:
         """Name, where it accumulates, statistics, and a heat map of at most `rows` rows of cells."""
         text = Text().append(self.name, "bold").append(f"  {self.what}", "dim")
-        if self.flow:
-            text.append("\n").append_text(_flow(self.flow))
+        if self.goes:
+            text.append("\n").append_text(self.goes)
         if not hasattr(self.value, "dtype"):
             return Group(text.append(f"\n{self.value!r}\n"))
         shown = picture(self.value, rows=rows, columns=max(1, min(COLUMNS, width)))
@@ -59,14 +60,15 @@ def values_of(session: Session, node: Node, step: Step | None, source: OpSource)
     if step is not None:
         values.append(Value("dy", "gradient that came in", step.dy))
         for i, flow in enumerate(step.flows):
-            values.append(Value(f"d{flow.input}", "gradient", step.dxs[i], computing_line(source.backward, i), flow))
+            line = computing_line(source.backward, i)
+            values.append(Value(f"d{flow.input}", "gradient", step.dxs[i], line, _goes(flow)))
     values += [Value(name, "saved", value, assigning_line(source.forward, name)) for name, value in saved]
     if isinstance(node.op, Op):  # a checkpoint has calls of its own
         values.append(Value("y", "output of the forward", session.value(node), computing_line(source.forward, 0)))
     return values
 
 
-def _flow(flow: Flow) -> Text:
+def _goes(flow: Flow) -> Text:
     """Where a gradient goes, and the norms there before and after."""
     text = Text().append(f"→ {flow.name}", "cyan")
     if flow.target is not None and flow.gradient is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import copy_context
 from itertools import chain
+from threading import Event
 from typing import Any, Literal
 
 from autograd.debug import Step, break_on
@@ -20,12 +21,17 @@ class Walk:
     """The steps of a session, and the breakpoints set on them.
 
     Breakpoints are a mode, and each widget handles its keys in a task with modes of its own: all that steps or sets
-    one runs in the modes that the walk was made in. A `break_on` that was on there stops it too.
+    one runs in the modes that the walk was made in. A `break_on` that was on there stops it too. One thread at a time
+    may move or set one.
+
+    Attributes:
+        stopping: set by another thread, it ends a move between two steps.
     """
 
     def __init__(self, session: Session) -> None:
         self._steps = session.steps
         self._modes = copy_context()
+        self.stopping = Event()
         self._breakpoints: dict[tuple[Kind, Any], break_on] = {}
         self.nodes = session.nodes
         self._places = {node: place for place, node in enumerate(self.nodes)}
@@ -44,6 +50,12 @@ class Walk:
     def ended(self) -> bool:
         return self.place == len(self.nodes)
 
+    @property
+    def where(self) -> str:
+        """The place, for people; also while another thread moves."""
+        place, n = self.place, len(self.nodes)
+        return "end" if place == n else f"step {place + 1} of {n}"
+
     def forward(self) -> None:
         """One step. Like all that moves, raises what the backward of a node raises."""
         self._modes.run(next, self._steps, None)
@@ -57,14 +69,18 @@ class Walk:
 
     def run_on(self) -> None:
         """To the next breakpoint or the end."""
-        self._modes.run(self._steps.run)
+        self._modes.run(self._run_on)
+
+    def _run_on(self) -> None:
+        with break_on(when=lambda step: self.stopping.is_set()):
+            self._steps.run()
 
     def go_to(self, node: Node) -> None:
         """Forwards or back to the step of the node, or to the one after it if no gradient reaches it."""
         place = self._places[node]
-        while self.place > place:
+        while self.place > place and not self.stopping.is_set():
             self.back()
-        while self.place < place or (self.step is None and not self.ended):
+        while (self.place < place or (self.step is None and not self.ended)) and not self.stopping.is_set():
             self.forward()
 
     def first(self) -> None:
@@ -72,9 +88,10 @@ class Walk:
 
     def last(self) -> None:
         """To the last step, before its gradients accumulate."""
-        while not self.ended:
+        while not self.ended and not self.stopping.is_set():
             self.forward()
-        self.back()
+        if self.ended:
+            self.back()
 
     def find(self, text: str, start: int) -> int | None:
         """Place of the first node from `start` on, and round again from the top, whose op or layer has the text."""

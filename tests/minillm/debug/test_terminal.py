@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ from autograd.debug.source import op_source
 from autograd.tape import Node
 from minillm.debug import Session
 from minillm.debug.session import small_config
-from minillm.debug.terminal import Stepper, heat
+from minillm.debug.terminal import Stepper, heat, turns
 from minillm.debug.terminal.heat import HeatMap, scale
 from minillm.debug.terminal.lines import computing_line
 from minillm.debug.terminal.values import values_of
@@ -51,9 +54,53 @@ def drive(session: Session, script: Script, *, size: tuple[int, int] = (80, 24),
 
     async def main() -> None:
         async with app.run_test(size=size) as pilot:
+            await still(pilot)
             await script(app, pilot)
 
     asyncio.run(main())
+
+
+async def still(pilot: Pilot[Any]) -> None:
+    """No move and no check is under way, and all is shown."""
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Each once the one before has had its effect."""
+    for key in keys:
+        await pilot.press(key)
+        await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread or the screen does by itself."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def look_at(app: Stepper, pilot: Pilot[Any], node: Node) -> None:
+    """Select a node with few keys."""
+    app.tape.highlighted = app.walk.nodes.index(node)
+    await pilot.pause()
+
+
+class Gate:
+    """In front of a function: whoever calls it has to wait until it is opened."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.n_calls, self._open = 0, threading.Event()
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.n_calls += 1
+        assert self._open.wait(60)
+        return self.__wrapped__(*arguments)
+
+    def open(self) -> None:
+        self._open.set()
 
 
 def message(app: Stepper) -> str:
@@ -78,7 +125,7 @@ def nodes_of(session: Session, op: str) -> list[Node]:
 
 
 def test_stepping_to_the_end_gives_the_gradients_of_backward(new_session: Callable[[int], Session]) -> None:
-    session, plain = new_session(2), new_session(2)
+    session, plain = new_session(1), new_session(1)
     plain.loss.backward()
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
@@ -86,7 +133,7 @@ def test_stepping_to_the_end_gives_the_gradients_of_backward(new_session: Callab
             assert app.walk.step is not None
             assert app.walk.step.node is app.selected is node
             assert app.tape.highlighted == i
-            await pilot.press("n" if i % 2 else "right")
+            await press(pilot, "n" if i % 2 else "right")
         assert app.walk.ended
         assert "the pass has ended" in message(app)
 
@@ -97,21 +144,21 @@ def test_stepping_to_the_end_gives_the_gradients_of_backward(new_session: Callab
 def test_a_step_back_restores_every_gradient(session: Session) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         seen = []
-        for _ in range(8):
+        for _ in range(4):
             seen.append(gradients(session))
-            await pilot.press("n")
+            await press(pilot, "n")
         assert not same(seen[0], gradients(session))
         for before in reversed(seen):
-            await pilot.press("b")
+            await press(pilot, "b")
             assert same(gradients(session), before)
-        await pilot.press("left")
+        await press(pilot, "left")
         assert "there is no step before this one" in message(app)
         assert app.walk.place == 0
-        await pilot.press("G")
+        await press(pilot, "G")
         before = gradients(session)
-        await pilot.press("n")
+        await press(pilot, "n")
         assert not same(gradients(session), before)
-        await pilot.press("b")
+        await press(pilot, "b")
         assert same(gradients(session), before)
 
     drive(session, script)
@@ -122,16 +169,17 @@ def test_continue_stops_at_a_breakpoint_set_with_a_key_before_its_gradients_accu
     place = session.nodes.index(node)
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press(*["down"] * place, "space")
+        await look_at(app, pilot, node)
+        await press(pilot, "space")
         assert str(app.tape.get_option_at_index(place).prompt).startswith("●")
         assert message(app) == f"breakpoints: node #{node.seq}"
-        await pilot.press("c")
+        await press(pilot, "c")
         assert app.walk.step is not None
         assert app.walk.step.node is node
         assert session.model.blocks[0].ln1.weight.gradient_set() is None
-        await pilot.press("enter")
+        await press(pilot, "enter")
         assert message(app) == "no breakpoints"
-        await pilot.press("g", "c")
+        await press(pilot, "g", "c")
         assert app.walk.ended
 
     drive(session, script)
@@ -142,13 +190,14 @@ def test_continue_stops_at_every_node_of_an_op_or_layer(session: Session, key: s
     """blocks.0.mlp has an activation, and two linear layers below it."""
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press(*["down"] * session.nodes.index(nodes_of(session, op)[0]), key)
+        await look_at(app, pilot, nodes_of(session, op)[0])
+        await press(pilot, key)
         assert sum(app.walk.stops_at(node) for node in session.nodes) == n
         for _ in range(n):
-            await pilot.press("c")
+            await press(pilot, "c")
             assert app.walk.step is not None
             assert app.walk.stops_at(app.walk.step.node)
-        await pilot.press("c")
+        await press(pilot, "c")
         assert app.walk.ended
 
     drive(session, script)
@@ -159,7 +208,7 @@ def test_a_breakpoint_given_at_the_start_is_where_it_opens(session: Session) -> 
         for node in nodes_of(session, "attention"):
             assert app.walk.step is not None
             assert app.walk.step.node is node
-            await pilot.press("c")
+            await press(pilot, "c")
 
     drive(session, script, stops=("attention",))
 
@@ -177,7 +226,7 @@ def test_a_breakpoint_on_what_the_tape_has_not_names_the_nearest(session: Sessio
 
 def test_a_break_on_of_the_program_stops_it_too(session: Session) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press("c")
+        await press(pilot, "c")
         assert app.walk.step is not None
         assert app.walk.step.node is session.nodes[-1]
 
@@ -196,18 +245,116 @@ def test_keys_go_to_the_first_the_last_and_the_selected_step(session: Session) -
             ("G n", last + 1),
             ("G", last),
         ]:
-            await pilot.press(*keys.split())
+            await press(pilot, *keys.split())
             assert app.walk.place == place
 
     drive(session, script)
 
 
-def test_the_numeric_check_runs_beside_and_is_shown(session: Session) -> None:
+@pytest.mark.parametrize("key", ["c", "G", "t"])
+def test_a_long_move_tells_how_far_it_is_and_stops_between_two_steps(
+    new_session: Callable[[int], Session], key: str
+) -> None:
+    """Stopped and gone on from there, it computes what `backward` does."""
+    session, stepped, plain = (new_session(2) for _ in range(3))
+    node = session.nodes[5]
+    node.backward = gate = Gate(node.backward)
+    stepped.stop(5)
+    plain.loss.backward()
+
+    async def script(app: Stepper, pilot: Pilot[None]) -> None:
+        await look_at(app, pilot, session.nodes[-1])
+        await pilot.press(key)
+        await until(lambda: message(app) == f"step 6 of {len(session.nodes)} ... esc stops it")
+        await pilot.press("up")
+        await pilot.resize_terminal(130, 40)
+        assert app.selected is session.nodes[-2]
+        assert app.arrays.border_title == "forward pass; t goes here"
+        assert app.tape.size.height > 24
+        await pilot.press("n", "space", "k", "g")
+        assert "still moving, so that key did nothing" in message(app)
+        await pilot.press("escape")
+        gate.open()
+        await still(pilot)
+        assert app.walk.step is not None
+        assert app.walk.step.node is app.selected is node
+        assert message(app) == f"stopped at step 6 of {len(session.nodes)}"
+        assert app.walk.breakpoints == []
+        assert app.tape.checks == {}
+        assert same(gradients(session), gradients(stepped))
+        await press(pilot, "c")
+        assert app.walk.ended
+
+    drive(session, script)
+    assert same(gradients(session), gradients(plain))
+
+
+def test_a_way_back_can_be_stopped_too(session: Session) -> None:
+    stepped = session.stop(3), gradients(session)
+
+    async def script(app: Stepper, pilot: Pilot[None]) -> None:
+        await press(pilot, "G")
+        app.walk.back = gate = Gate(app.walk.back)
+        await pilot.press("g")
+        await until(lambda: gate.n_calls == 1)
+        await pilot.press("escape")
+        gate.open()
+        await still(pilot)
+        assert app.walk.place == len(session.nodes) - 2
+        assert app.selected is session.nodes[-2]
+        await look_at(app, pilot, stepped[0].node)
+        await press(pilot, "t")
+        assert same(gradients(session), stepped[1])
+
+    drive(session, script)
+
+
+@pytest.mark.parametrize(("long", "n_steps"), [(60.0, 2), (0.0, 1)])
+def test_a_key_that_is_held_down_does_not_pile_up(
+    session: Session, monkeypatch: pytest.MonkeyPatch, long: float, n_steps: int
+) -> None:
+    """One press waits for a short step to end; none for a long one."""
+    monkeypatch.setattr(turns, "LONG", long)
+
+    async def script(app: Stepper, pilot: Pilot[None]) -> None:
+        app.walk.forward = gate = Gate(app.walk.forward)
+        await pilot.press(*"nnnnnn")
+        gate.open()
+        await still(pilot)
+        assert app.walk.place == gate.n_calls == n_steps
+
+    drive(session, script)
+
+
+def test_other_keys_wait_for_a_short_move(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LONG", 60.0)
+
+    async def script(app: Stepper, pilot: Pilot[None]) -> None:
+        app.walk.forward = gate = Gate(app.walk.forward)
+        await pilot.press(*"nonb")
+        gate.open()
+        await still(pilot)
+        assert app.walk.place == 1
+        assert app.walk.breakpoints == [f"op {session.nodes[1].op}"]
+
+    drive(session, script)
+
+
+def test_the_numeric_check_runs_beside_and_is_shown(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(session.check)
+    monkeypatch.setattr(session, "check", gate)
+
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         await pilot.press("n", "n", "k")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        assert f"numeric check of layernorm #{app.selected.seq} passed" in message(app)
+        await until(lambda: gate.n_calls == 1)
+        node = app.selected
+        await pilot.press("n", "b", "b", "k")  # one check at a time
+        await until(lambda: app.walk.place == 1 and message(app) == f"checking layernorm #{node.seq} ...")
+        await pilot.press("n")
+        gate.open()
+        await still(pilot)
+        assert gate.n_calls == 1
+        assert f"numeric check of layernorm #{node.seq} passed" in message(app)
         assert re.search(r"numeric check passed, relative difference dx \d\.\de-1\d", app.source.formula.plain)
         assert str(app.tape.get_option_at_index(2).prompt).startswith(" ▶≈ layernorm")
 
@@ -221,9 +368,7 @@ def test_a_check_that_fails_or_raises_is_said(session: Session, monkeypatch: pyt
             (lambda node: 1 / 0, "ZeroDivisionError: division by zero, at test_terminal.py:"),
         ]:
             monkeypatch.setattr(session, "check", check)
-            await pilot.press("k")
-            await app.workers.wait_for_complete()
-            await pilot.pause()
+            await press(pilot, "k")
             assert said in message(app)
             assert app.query_one("#message").has_class("error")
         assert "numeric check FAILED: dx is\n  transposed" in app.source.formula.plain
@@ -240,14 +385,14 @@ def test_an_exception_in_a_step_is_a_message_and_the_pass_can_go_on(session: Ses
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         node.backward = broken_backward
-        await pilot.press("n", "n", "n")
+        await press(pilot, "c")
         assert message(app).startswith("ZeroDivisionError: my own op, at test_terminal.py:")
         assert message(app).endswith("in broken_backward")
         assert app.selected is node
-        await pilot.press("b")
+        await press(pilot, "b")
         assert (app.walk.place, message(app)) == (1, "")
         node.backward = right
-        await pilot.press("n")
+        await press(pilot, "n")
         assert app.walk.step is not None
         assert app.walk.step.node is node
 
@@ -258,11 +403,11 @@ def test_an_exception_in_a_step_is_a_message_and_the_pass_can_go_on(session: Ses
 def test_gradients_that_do_not_fit_are_a_message(session: Session, dxs: tuple[object, ...]) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         session.nodes[2].backward = lambda dy, *saved: dxs
-        await pilot.press("n", "n", "n")
+        await press(pilot, "n", "n", "n")
         assert message(app)
         assert app.query_one("#message").has_class("error")
         assert app.walk.place == 2
-        await pilot.press("b")
+        await press(pilot, "b")
         assert app.walk.place == 1
 
     drive(session, script)
@@ -278,13 +423,13 @@ def test_a_terminal_too_small_says_so_until_it_is_enlarged(session: Session) -> 
         assert not said.display
         assert app.query_one("#all").display
         assert app.tape.region.height > 0
-        await pilot.press("down")
+        await press(pilot, "down")
         assert app.tape.highlighted == 1
         await pilot.resize_terminal(59, 40)
         assert said.display
         await pilot.resize_terminal(100, 30)
         await pilot.pause()
-        await pilot.press("down")  # the tape has the keys again
+        await press(pilot, "down")  # the tape has the keys again
         assert app.tape.highlighted == 2
 
     drive(session, script, size=(50, 10))
@@ -294,7 +439,7 @@ def test_panes_share_the_terminal_at_any_size(session: Session) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         for size in [(140, 45), (60, 16), (100, 30), (220, 60), (119, 17), (120, 16)]:
             await pilot.resize_terminal(*size)
-            await pilot.press("n")
+            await press(pilot, "n")
             panes = [pane.region for pane in (app.tape, app.source, app.arrays)]
             assert all(
                 pane.width >= 25 and pane.height >= 5 and app.size.region.contains_region(pane) for pane in panes
@@ -319,17 +464,17 @@ def test_search_selects_the_next_node_of_that_name(session: Session) -> None:
     norms = nodes_of(session, "layernorm")
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press("slash", *"norm")  # an n in a search is no step
+        await press(pilot, "slash", *"norm")  # an n in a search is no step
         assert (app.walk.place, app.selected) == (0, norms[0])
-        await pilot.press("enter", "slash", "enter")
+        await press(pilot, "enter", "slash", "enter")
         assert app.selected is norms[1]
-        await pilot.press("slash", *"POSITION", "enter")
+        await press(pilot, "slash", *"POS", "enter")
         assert app.selected.layer == "position_embedding"
-        await pilot.press("slash", *"ln_f", "enter")
+        await press(pilot, "slash", *"_f", "enter")
         assert app.selected is norms[0]
-        await pilot.press("slash", *"zebra")
-        assert message(app) == "no op or layer on this tape has 'zebra' in its name"
-        await pilot.press("escape", "n")
+        await press(pilot, "slash", *"zz")
+        assert message(app) == "no op or layer on this tape has 'zz' in its name"
+        await press(pilot, "escape", "n")
         assert app.walk.place == 1
 
     drive(session, script)
@@ -339,7 +484,7 @@ def test_the_source_is_that_of_the_op_and_its_marked_line_computes_the_selected_
     node = nodes_of(session, "layernorm")[0]
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press("n", "n", "tab", "tab")
+        await press(pilot, "n", "n", "tab", "tab")
         assert app.focused is app.arrays
         code = app.source.code.plain
         source, first = inspect.getsourcelines(node.op.backward.reference)
@@ -348,7 +493,7 @@ def test_the_source_is_that_of_the_op_and_its_marked_line_computes_the_selected_
         for name in ("dx =", "dweight =", "dbias ="):
             (marked,) = [row for row in app.source.code.plain.split("\n") if row.startswith("❱")]
             assert name in marked
-            await pilot.press("down")
+            await press(pilot, "down")
         assert node.layer in app.source.border_title
 
     drive(session, script, size=(180, 60))
@@ -380,6 +525,10 @@ def test_what_a_step_takes_and_gives_is_there_by_name(session: Session) -> None:
     shown = shown_on.get()
     assert "→ ln_f.weight\n  norm there: nothing → " in shown
     assert f"(16,) float32, norm {np.linalg.norm(step.dxs[1]):.4g}" in shown
+    next(session.steps)  # what the leaf has now is another
+    with console.capture() as shown_later:
+        console.print(values[2].render(60, 16))
+    assert shown_later.get() == shown
     before_it_ran = values_of(session, step.node, None, session.source(step.node))
     assert [value.name for value in before_it_ran] == ["x", "mean", "rstd", "weight", "bias", "y"]
 
@@ -416,17 +565,16 @@ def test_without_colour_a_heat_map_tells_below_zero_from_above(monkeypatch: pyte
 @pytest.mark.parametrize("key", ["question_mark", "q", "escape"])
 def test_help_opens_and_closes_and_survives_a_resize(session: Session, key: str) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press("k", "question_mark")
+        await press(pilot, "k", "question_mark")
         assert len(app.screen_stack) == 2
-        await app.workers.wait_for_complete()
         await pilot.resize_terminal(50, 12)
         await pilot.resize_terminal(90, 30)
-        await pilot.press(key)
+        await press(pilot, key)
         assert len(app.screen_stack) == 1
         assert app.query_one("#all").display
         assert app.screen.has_class("narrow")
         assert "passed" in message(app)
-        await pilot.press("n")
+        await press(pilot, "n")
         assert app.walk.place == 1
 
     drive(session, script)
@@ -434,13 +582,33 @@ def test_help_opens_and_closes_and_survives_a_resize(session: Session, key: str)
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
 def test_it_can_be_left(session: Session, key: str) -> None:
-    async def press(pilot: Pilot[object]) -> None:
-        await pilot.press("n", key)
+    async def leave(pilot: Pilot[object]) -> None:
+        await press(pilot, "n")
+        await pilot.press(key)
         await pilot.press("n")  # nobody is there any more
 
     app = Stepper(session)
-    asyncio.run(asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=press), 20))
+    asyncio.run(asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=leave), 20))
     assert app.walk.place == 1
+    assert app.return_code == 0
+
+
+def test_it_can_be_left_while_it_moves(session: Session) -> None:
+    """It does not wait for the end of the pass."""
+    session.nodes[2].backward = gate = Gate(session.nodes[2].backward)
+    app = Stepper(session)
+
+    async def leave(pilot: Pilot[object]) -> None:
+        await pilot.press("c")
+        await until(lambda: gate.n_calls == 1)
+        await pilot.press("q")
+
+    async def main() -> None:
+        await asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=leave), 60)
+        gate.open()
+
+    asyncio.run(main())  # waits for threads
+    assert app.walk.place == 2
     assert app.return_code == 0
 
 
@@ -448,7 +616,7 @@ def test_without_colour_it_still_tells_where_it_is(session: Session, monkeypatch
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        await pilot.press("n")
+        await press(pilot, "n")
         assert app.no_color
         assert str(app.tape.get_option_at_index(1).prompt).startswith(" ▶  linear")
         assert "❱" in app.source.code.plain
