@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from guide import blocks_of, masked, shown_after
+from limits import HANGS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "debugging.md"
@@ -46,7 +47,7 @@ def test_pdb_answers_what_the_guide_shows(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS,
     )
     printed = done.stdout.replace(f"{ROOT}{os.sep}", "").replace(f"{tmp_path}{os.sep}", "")
     printed = printed.partition("\n")[2]  # the first line is the place of the breakpoint itself

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import HANGS
 
 from autograd import Op
 from autograd.gradcheck import GradcheckError, gradcheck
@@ -76,7 +77,7 @@ def test_the_breakpoint_of_the_readme_stops_one_frame_below_the_example():
     breakpoint_ = re.search(r"`(b \S+:\d+)`", README)[1]
     commands = [part for command in (breakpoint_, "c", "where", "p dy.shape", "q") for part in ("-c", command)]
     command = [sys.executable, "-m", "pdb", *commands, "examples/train_in_thirty_lines.py"]
-    session = subprocess.run(command, cwd=ROOT, input="", capture_output=True, text=True, timeout=120).stdout
+    session = subprocess.run(command, cwd=ROOT, input="", capture_output=True, text=True, timeout=HANGS).stdout
     frames = re.findall(r"\.py\(\d+\)(\w+)\(", session)
     assert frames[-3:] == ["main", "backward", "layernorm_backward"]
     assert "(8, 32, 64)" in session  # dy

@@ -148,7 +148,7 @@ class _Planter:
             with mutant.planted():  # an error of planting is ours, not a mutant noticed
                 pass
         try:
-            self._start(None, session.items, self.time_limit or 600)
+            self._start(None, session.items, 600)
             _, failed, self.seconds = self._next()
             if failed is not None:
                 self.broken = f"the tests fail ({failed})"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import HANGS
 
 from autograd.jit import jit
 
@@ -67,7 +68,7 @@ class Project:
     def run(self, **env: str) -> tuple[str, str]:
         """What a process of its own prints, on stdout and stderr."""
         process = self.start(**env)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HANGS)
         assert process.returncode == 0, err
         return out.strip(), err
 
@@ -111,7 +112,7 @@ def test_where_a_folder_cannot_be_written_to_the_next_one_is_taken_and_without_a
 
 def test_two_processes_may_compile_at_once(project: Project) -> None:
     both = [project.start(), project.start()]
-    results = [process.communicate(timeout=120) for process in both]
+    results = [process.communicate(timeout=HANGS) for process in both]
     assert [(out.split("] [")[0] + "]", err) for out, err in results] == [(DOUBLED, "")] * 2
     assert project.run() == (f"{DOUBLED} []", "")
 
@@ -120,7 +121,7 @@ def test_an_interrupt_while_compiling_leaves_nothing_broken(project: Project) ->
     process = project.start()
     time.sleep(0.7)  # it imports, or compiles, or is done
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=HANGS)
     assert project.run()[0].startswith(DOUBLED)
 
 

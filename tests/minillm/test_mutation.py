@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import HANGS
 
 from autograd import Op
 from autograd.gradcheck.mutants import KINDS, Mutant, mutants_of
@@ -53,7 +55,7 @@ def test_other():
     count_backward(2)
 """
 RUN = """
-import json, signal, sys
+import json, re, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with it ignored
 sys.path.insert(0, str(Path(sys.argv[1])))
@@ -62,7 +64,7 @@ from autograd.gradcheck.mutants import mutants_of
 from minillm.check.planting import plant_and_test
 functions = (toy.toy_backward, toy.count_backward)
 codes = [function.__code__ for function in functions]
-mutants = [mutant for function in functions for mutant in mutants_of(function)]
+mutants = [m for function in functions for m in mutants_of(function) if re.match(sys.argv[3], m.name)]
 root = Path(sys.argv[1])
 outcomes = plant_and_test(mutants, [root / "tests"], config=root / "pyproject.toml", time_limit=float(sys.argv[2]))
 assert codes == [function.__code__ for function in functions]
@@ -79,9 +81,10 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(root: Path, time_limit: float) -> subprocess.Popen[str]:
+def start(root: Path, time_limit: float = HANGS, *, names: str = "") -> subprocess.Popen[str]:
+    """Plant the mutants whose names begin as this expression does."""
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(root), str(time_limit)],
+        [sys.executable, "-c", RUN, str(root), str(time_limit), names],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -91,15 +94,18 @@ def start(root: Path, time_limit: float) -> subprocess.Popen[str]:
 
 
 def test_each_mutant_is_tested_alone_and_only_there(toy: Path) -> None:
+    endless = "count: sign, line 3: n -= 1 -> n += 1"
     before = sorted(path.name for path in toy.rglob("*"))
-    with start(toy, time_limit=2) as process:
-        output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    outcomes: dict[str, Any] = json.loads(output)  # and nothing that a test has printed
+    outcomes: dict[str, Any] = {}
+    for names, options in ((f"(?!{re.escape(endless)})", {}), (re.escape(endless), {"time_limit": 0.5})):
+        with start(toy, **options, names=names) as process:
+            output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        outcomes |= json.loads(output)  # and nothing that a test has printed
     assert outcomes["toy: sign, line 4: -dy -> dy"] == "tests/test_toy.py::test_toy"
     assert outcomes["toy: zeroed, line 4: -dy -> -dy * 0"] == "tests/test_toy.py::test_toy"
     assert outcomes["toy: sign, line 2: x - x -> x + x"] == "its process died"
-    assert outcomes["count: sign, line 3: n -= 1 -> n += 1"] == "no end within the time limit"
+    assert outcomes[endless] == "no end within the time limit"
     assert outcomes["count: sign, line 4: 1 - 0 -> 1 + 0"] is None
     assert outcomes["count: zeroed, line 4: 1 - 0 -> (1 - 0) * 0"] is None
     assert outcomes["count: off-by-one mask, line 2: n > 0 -> n >= 0"] is None
@@ -119,7 +125,7 @@ def test_each_mutant_is_tested_alone_and_only_there(toy: Path) -> None:
 )
 def test_tests_that_fail_without_a_mutant_score_nothing(toy: Path, text: str, message: str) -> None:
     (toy / "tests" / "test_toy.py").write_text(text)
-    with start(toy, time_limit=5) as process:
+    with start(toy) as process:
         _, errors = process.communicate()
     assert errors.rstrip().splitlines()[-1] == f"minillm.errors.UserError: {message}"
 
@@ -130,16 +136,15 @@ def test_an_interrupt_ends_it_and_its_children(toy: Path) -> None:
 import os, pathlib, time
 def test_toy():
     pathlib.Path({str(place)!r}).write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep({HANGS})
 """
     (toy / "tests" / "test_toy.py").write_text(sleep)
-    with start(toy, time_limit=60) as process:
-        for _ in range(300):
-            if place.exists() and place.read_text():
-                break
+    with start(toy) as process:
+        while not (place.exists() and place.read_text()):
+            assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=HANGS)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
         os.kill(int(place.read_text()), 0)

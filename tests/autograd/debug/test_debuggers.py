@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import HANGS
 
 from autograd import Op, Tensor, ops
 from autograd.debug import break_on
@@ -214,7 +215,7 @@ def pdb_session(tmp_path: Path, *commands: str, hook: str = "autograd.debug.set_
     environment = {**os.environ, "PYTHONBREAKPOINT": hook, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     typed = "\n".join(commands) + "\n"
     done = subprocess.run(
-        [sys.executable, str(program)], input=typed, capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, str(program)], input=typed, capture_output=True, text=True, env=environment, timeout=HANGS
     )
     return done.stdout
 

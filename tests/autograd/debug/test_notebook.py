@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import HANGS
 
 from autograd import Tensor
 from autograd.debug import DebugError, show_tape
@@ -235,7 +236,11 @@ def test_in_a_notebook_that_nobody_watches_all_of_it_is_shown_and_lines_are_thos
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = nbclient.NotebookClient(
-        notebook, allow_errors=True, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}, timeout=60
+        notebook,
+        allow_errors=True,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+        timeout=HANGS,
     )
     client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
     shown = [cell["outputs"] for cell in notebook.cells]

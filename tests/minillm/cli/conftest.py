@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limits import HANGS
 
 from autograd import use_backend
 from minillm import GPT, GPTConfig
@@ -41,7 +42,7 @@ def cli() -> Cli:
             [sys.executable, "-m", "minillm", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANGS,
             env={**os.environ, **env},
             check=False,
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limits import HANGS
 
 import minillm
 from autograd import BackendError
@@ -133,5 +134,5 @@ def test_a_closed_pipe_ends_quietly(saved_model: Path) -> None:
         assert process.stderr is not None
         assert process.stdout.read(3)
         process.stdout.close()
-        assert process.wait(timeout=60) == 141
+        assert process.wait(timeout=HANGS) == 141
         assert process.stderr.read() == b""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import HANGS
 
 from minillm.data import encode, list_files, open_tokens
 from minillm.data.encode import encode_files
@@ -125,7 +126,7 @@ def test_a_run_that_died_goes_on(
 def test_equal_files_are_encoded_once_by_whoever_comes_first(
     source: Path, tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=HANGS)
     real = encode.hashlib.file_digest
 
     def together(*arguments):

@@ -254,9 +254,9 @@ def test_the_tokenizer_uses_it_where_kernels_are_compiled(
 @pytest.mark.parametrize("alphabet", ["a", "-", " ", "aeinorst", "中"])
 def test_a_million_characters_without_a_cut_take_no_second(compiled: Encoder, alphabet: str) -> None:
     text = "".join(random.Random(0).choices(alphabet, k=1_000_000))
-    start = time.perf_counter()
+    start = time.thread_time()  # of this thread's own work: not while others have the core
     ids = compiled.encode(text)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert 0 < len(ids) < len(text.encode())
     assert all(len(idle._ids) < 1 << 23 for idle in compiled._idle)  # buffers of such a size are not kept
 

@@ -176,9 +176,9 @@ def test_too_many_distinct_words_are_refused_and_not_counted_wrongly(monkeypatch
 def test_one_word_of_a_million_characters_takes_under_a_second(make: Callable[[], str]) -> None:
     text = make()
     BPETokenizer.train("warm up", vocab_size=256)
-    start = time.perf_counter()
+    start = time.thread_time()  # of this thread's own work: not while others have the core
     tokenizer = BPETokenizer.train(text, vocab_size=270)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert max(map(len, filter(None, tokenizer.vocabulary.tokens))) > 100
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import HANGS
 
 from minillm import UserError
 from minillm.tensor_file import read_tensors
@@ -171,7 +172,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     while not (out / "metrics.jsonl").exists():
         assert process.poll() is None
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert f"minillm train --out '{out}' --resume" in errors
