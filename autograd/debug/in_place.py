@@ -149,7 +149,7 @@ def _statements(body: list[ast.stmt], blocks: _Blocks) -> Iterator[tuple[ast.stm
 
 def _read_statement(statement: ast.stmt, place: _Place, function: Callable[..., Any], reading: _Reading) -> None:
     def change(target: ast.AST | None, *, fills: bool, adds: bool = False) -> None:
-        name = _root(target)
+        name = root_of(target)
         if name is not None:
             reading.changes.append(_Change(name, place, fills, adds))
 
@@ -181,7 +181,7 @@ def _bind(target: ast.AST, value: ast.AST | None, place: _Place, reading: _Readi
         if isinstance(node, ast.Name):
             reading.bound.setdefault(node.id, []).append(place)
             called = _last_name(value.func) if isinstance(value, ast.Call) else None
-            root = _root(value)
+            root = root_of(value)
             reading.blank.pop(node.id, None)
             if called in BLANK:
                 reading.blank[node.id] = node.id
@@ -200,9 +200,9 @@ def _changed_arguments(call: ast.Call, function: Callable[..., Any]) -> list[ast
         changed += call.args[:1]
     elif isinstance(call.func, ast.Attribute):
         ufunc = getattr(np, call.func.attr, None)
-        if _root(call.func) == "np" and isinstance(ufunc, np.ufunc):
+        if root_of(call.func) == "np" and isinstance(ufunc, np.ufunc):
             changed += call.args[ufunc.nin :]
-        elif name in _CHANGING_METHODS and _root(call.func) != "np":
+        elif name in _CHANGING_METHODS and root_of(call.func) != "np":
             changed.append(call.func.value)
     else:
         called = function.__globals__.get(name or "")
@@ -238,7 +238,7 @@ def _last_name(function: ast.AST) -> str | None:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
 
 
-def _root(node: ast.AST | None) -> str | None:
+def root_of(node: ast.AST | None) -> str | None:
     """`x` of `x`, `x[i]`, `x.T`, `x.reshape(n)[i]`; None of anything else."""
     while isinstance(node, (ast.Subscript, ast.Attribute, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value

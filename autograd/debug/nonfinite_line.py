@@ -76,7 +76,7 @@ class _Again:
             return None
         event, wrong = blamed
         keep = Run(keep=event)
-        self._result(keep)
+        result = self._result(keep)
         if keep.kept is None:
             return None
         values, y = keep.kept
@@ -85,7 +85,9 @@ class _Again:
         if wrong.shape != y.shape or np.isfinite(y[index]):
             return None
         at = Place(index, float(y[index]), int(event.wrong.sum()), y.shape)
-        return None if self._adds_nothing(event, at, values) else _facts(event, at, values)
+        if self._takes_arguments(event, values) and np.array_equal(y, result, equal_nan=True):
+            return None  # it is all there is to the function
+        return _facts(event, at, values)
 
     def _result(self, run: Run) -> Any:
         """What the place is in."""
@@ -135,13 +137,12 @@ class _Again:
         wrong = _only(event, places)
         return wrong if is_enough(wrong) else event.wrong
 
-    def _adds_nothing(self, event: Event, at: Place, values: dict[str, Any]) -> bool:
-        """The expression is all there is to the function: its value is the result, its operands the arguments."""
+    def _takes_arguments(self, event: Event, values: dict[str, Any]) -> bool:
+        """Whether the expression's operands are arguments of the function."""
         code = self.function.__code__
         given = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
         own = (event.site.function, event.site.file) == (code.co_name, code.co_filename)
-        same = (at.shape, at.count) == (self.place.shape, self.place.count)
-        return own and same and {name for name in values if not _is_literal(name)} <= given
+        return own and {name for name in values if not _is_literal(name)} <= given
 
 
 def _facts(event: Event, at: Place, values: dict[str, Any]) -> Inside:
@@ -156,7 +157,7 @@ def _facts(event: Event, at: Place, values: dict[str, Any]) -> Inside:
         bool(at.index == tuple(np.argwhere(event.wrong)[0])),
         at.count,
         at.shape,
-        operands({name: x for name, x in values.items() if not _is_literal(name)}, at),
+        operands({name: x for name, x in values.items() if not _is_literal(name)}, at, each=event.each),
     )
 
 

@@ -187,11 +187,15 @@ class Place:
         return f"{self.value} at {list(self.index)}, the first of {self.count:,} among {n:,} numbers"
 
 
-def operands(values: Mapping[str, Any], place: Place) -> tuple[Operand, ...]:
-    """Of the arrays and numbers among `values`, as seen from one number of the result."""
+def operands(values: Mapping[str, Any], place: Place, *, each: bool = True) -> tuple[Operand, ...]:
+    """Of the arrays and numbers among `values`, as seen from one number of the result.
+
+    Args:
+        each: numbers at the same place may belong together; they do where the shapes fit.
+    """
     values = {name: x.data if isinstance(x, Tensor) else x for name, x in values.items()}
     arrays = {name: to_host(x) for name, x in values.items() if hasattr(x, "dtype") and hasattr(x, "shape")}
-    elementwise = fit(place.shape, *(a.shape for a in arrays.values()))
+    elementwise = each and fit(place.shape, *(a.shape for a in arrays.values()))
     found = []
     for name, x in values.items():
         if name in arrays:

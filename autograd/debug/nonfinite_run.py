@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import functools
 import operator
-import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,18 +18,17 @@ import numpy as np
 from autograd.backends import Array
 from autograd.debug.in_place import BLANK
 from autograd.debug.nonfinite_origin import fit
-from autograd.debug.rerun import FILE, Site, copy_of
-from autograd.random import Stream
+from autograd.debug.rerun import FILE, Site, copy_of, is_stepped_over
 
 MADE, SPOILT = "made", "spoilt"  # out of finite numbers; NaN out of infinities
 _AT_MOST = 100_000  # expressions; a loop over numbers would take minutes
-_KNOWN = {"numpy", "math", "builtins", "scipy"}  # whose functions have no numbers of their own
-_RANDOM = (np.random.Generator, np.random.RandomState, random.Random, Stream)
+_COMPUTING = {"builtins", "cmath", "functools", "itertools", "math", "numpy", "operator", "scipy"}
+_VALUES = (np.ndarray, np.generic, np.ufunc, np.dtype, int, float, complex, str, bytes, tuple, range, slice)
 _Key = tuple[Site, int, str]
 
 
 class CannotTell(Exception):
-    """The function cannot be run again without being noticed, or would take too long."""
+    """The function cannot be run again without leaving traces, or would take too long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +39,14 @@ class Event:
         site: the expression.
         nth: how often it had run before.
         kind: MADE or SPOILT.
+        each: it takes numbers that stand at the same place, one by one.
         wrong: booleans of its value's shape, where it made them.
     """
 
     site: Site
     nth: int
     kind: str
+    each: bool
     wrong: Array
 
     @property
@@ -63,7 +63,7 @@ class Run:
 
     Attributes:
         events: in order; also of what was mended.
-        unclear: something not finite came of finite numbers by a function that may have some of its own.
+        unclear: a call changed numbers in place so that they are no longer finite.
         kept: the operands by their text, and the value, of the event to keep.
     """
 
@@ -93,34 +93,32 @@ class Run:
         return None if copy is None else copy.seen_by(_Eyes(self, copy.sites))
 
     def call(self, site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call of the function."""
+        """A call of the function.
+
+        Raises:
+            CannotTell: it may do more than compute, such as draw random numbers.
+        """
         if f is print or f is breakpoint:
-            return None
-        owner = getattr(f, "__self__", None)
-        if isinstance(owner, _RANDOM):
+            return None  # once is enough
+        if isinstance(f, FunctionType):
+            again = f if f.__code__.co_filename == FILE else self._copy(f)  # the one was defined in a copy
+            if again is not None:
+                return again(*args, **kwargs)
+            if not is_stepped_over(f):
+                raise CannotTell
+        elif not _only_computes(f, site):
             raise CannotTell
-        again = self._copy(f)
-        if again is None and isinstance(f, FunctionType) and f.__code__.co_filename == FILE:
-            again = f  # defined in a copy
-        if again is not None:
-            return again(*args, **kwargs)
         if getattr(f, "__name__", "") in BLANK:  # any numbers
             return f(*args, **kwargs)
-        named = _operands(site, f, owner, args, kwargs)
-        module = (getattr(f, "__module__", None) or "").partition(".")[0]
-        known = module in _KNOWN or isinstance(f, np.ufunc) or isinstance(owner, (np.ndarray, np.generic, np.ufunc))
         each = isinstance(f, np.ufunc) and f.signature is None
-        return self.look(site, named, lambda: f(*args, **kwargs), each=each, known=known)
+        return self.look(site, _operands(site, f, args, kwargs), lambda: f(*args, **kwargs), each=each)
 
-    def look(
-        self, site: Site, named: dict[str, Any], compute: Callable[[], Any], *, each: bool, known: bool = True
-    ) -> Any:
+    def look(self, site: Site, named: dict[str, Any], compute: Callable[[], Any], *, each: bool) -> Any:
         """The value of an expression.
 
         Args:
             named: its operands by their text.
             each: it takes numbers that stand at the same place, one by one.
-            known: its function has no numbers of its own.
 
         Raises:
             CannotTell: this has been going on for long.
@@ -142,10 +140,7 @@ class Run:
         if not numbers or not _is_numeric(y) or np.isfinite(y).all():
             return y
         for kind, wrong in _kinds(y, infinite, nan, each=each):
-            if not known:
-                self.unclear = True
-                continue
-            event = Event(site, nth, kind, wrong)
+            event = Event(site, nth, kind, each, wrong)
             self.events.append(event)
             if self._keep is not None and self._keep.key == event.key:
                 self.kept = named, y.copy() if isinstance(y, np.ndarray) else y
@@ -186,9 +181,21 @@ class _Eyes:
         array[index] = self.binary(number, array[index], b)
 
 
-def _operands(site: Site, f: Any, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _only_computes(f: Any, site: Site) -> bool:
+    """Whether a callable that is no function of Python's, or a method, leaves nothing behind."""
+    owner = getattr(f, "__self__", None)
+    if isinstance(owner, list | dict | set):
+        return site.is_own
+    if owner is None or isinstance(owner, ModuleType | type):
+        module = getattr(f, "__module__", None) or getattr(owner, "__name__", None) or ""
+        return module.partition(".")[0] in _COMPUTING and f is not input
+    return isinstance(owner, _VALUES)
+
+
+def _operands(site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What a call takes numbers from: not what it writes to."""
     receiver, *texts = site.operands
+    owner = getattr(f, "__self__", None)
     values = (*args, *kwargs.values())
     if None in texts:
         texts = [f"argument {i}" for i in range(len(values))]

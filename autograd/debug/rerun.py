@@ -20,15 +20,14 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from autograd.debug.debuggers import HELPERS
+from autograd.debug.in_place import root_of
 from autograd.debug.source import listing, parsed
 
 FILE = "<a function once more>"  # of the compiled copies: no debugger has a breakpoint there
 _EYES = "_autograd_eyes"  # in the copies, what expressions are handed to
 _FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
 _NO_PLAIN_FUNCTION = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-# of the frame they stand in
-_OF_THE_FRAME = {"super", "locals", "vars", "dir", "eval", "exec"}
-_ELSEWHERE = (ast.Global, ast.Nonlocal, ast.ClassDef, ast.Match)  # they leave something behind, or need more care
+_OF_THE_FRAME = {"super", "locals", "vars", "dir", "eval", "exec"}  # calls that depend on where they stand
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,7 @@ class Site:
         expression: its text.
         statement: text of the statement it is part of; "" of one that holds others, such as a loop.
         symbol: name of the function in `operator`, "" of a call.
+        is_own: the receiver of the call is a variable of the function.
         operands: text of both sides; of a call those of the receiver, "" where it has none, and of the arguments in
             order, None where one stands for several.
     """
@@ -52,6 +52,7 @@ class Site:
     expression: str
     statement: str
     symbol: str
+    is_own: bool
     operands: tuple[str | None, ...]
 
 
@@ -84,16 +85,15 @@ def copy_of(function: Callable[..., Any]) -> Copy | None:
     """None of what is no plain function of Python's, has no source, does more than compute, or is stepped over."""
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         return None
-    code, module = function.__code__, function.__module__ or ""
-    if code.co_flags & _NO_PLAIN_FUNCTION or any(module == h or module.startswith(f"{h}.") for h in HELPERS):
+    code = function.__code__
+    if code.co_flags & _NO_PLAIN_FUNCTION or is_stepped_over(function):
         return None
     tree = parsed(listing(function))
-    if tree is None or any(isinstance(node, _ELSEWHERE) or _sets_attribute(node) for node in ast.walk(tree)):
-        return None
-    if not _is_as_imported(function):
+    own = {*code.co_varnames, *code.co_cellvars}
+    if tree is None or any(_leaves_traces(node, own) for node in ast.walk(tree)) or not _is_as_imported(function):
         return None
     tree.decorator_list, tree.args = [], _without_annotations(tree.args)
-    marked = _Marked(code, listing(function).lines)
+    marked = _Marked(code, own, listing(function).lines)
     marked.visit(tree)
     return Copy(function, _compiled(tree, function), tuple(marked.sites))
 
@@ -105,12 +105,21 @@ def _is_as_imported(function: FunctionType) -> bool:
     found = [compile("".join(lines), FILE, "exec", own.co_flags & _FUTURE, dont_inherit=True)]
     for code in found:  # grows meanwhile
         found += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
-    place = own.co_qualname, own.co_firstlineno, own.co_code, own.co_names
-    return any((c.co_qualname, c.co_firstlineno, c.co_code, c.co_names) == place for c in found)
+    same = operator.attrgetter("co_qualname", "co_firstlineno", "co_code", "co_names", "co_consts")
+    return any(same(code) == same(own) for code in found)
 
 
-def _sets_attribute(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+def is_stepped_over(function: FunctionType) -> bool:
+    """By debuggers, as a helper that has nothing to show."""
+    module = function.__module__ or ""
+    return any(module == helper or module.startswith(f"{helper}.") for helper in HELPERS)
+
+
+def _leaves_traces(node: ast.AST, own: set[str]) -> bool:
+    """Whether it may change anything but what the function's own names stand for; or needs more care than is taken."""
+    if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+        return isinstance(node, ast.Attribute) or root_of(node) not in own
+    return isinstance(node, ast.Global | ast.Nonlocal | ast.ClassDef | ast.Match)
 
 
 def _without_annotations(arguments: ast.arguments) -> ast.arguments:
@@ -139,9 +148,13 @@ def _codes_in(code: CodeType, name: str) -> list[CodeType]:
 class _Marked(ast.NodeTransformer):
     """Hands each operator and call to the eyes: `a * b` becomes `eyes.binary(3, a, b)`."""
 
-    def __init__(self, code: CodeType, lines: list[str]) -> None:
+    def __init__(self, code: CodeType, own: set[str], lines: list[str]) -> None:
+        """
+        Args:
+            own: names of its variables.
+        """
         self.sites: list[Site] = []
-        self._code = code
+        self._code, self._own = code, own
         self._lines = dict(enumerate(textwrap.dedent("\n".join(lines)).split("\n"), code.co_firstlineno))
         self._statement: ast.stmt | None = None
 
@@ -185,7 +198,7 @@ class _Marked(ast.NodeTransformer):
         site = self._site(node, f"i{type(node.op).__name__}", (self._text(target), self._text(node.value)))
         value = self.visit(node.value)
         if isinstance(target, ast.Subscript):
-            whole, index = self.visit(target.value), self.visit(_as_value(target.slice))
+            whole, index = self.visit(target.value), _as_value(self.visit(target.slice))
             return _at(ast.Expr(self._handed("augmented_item", site, node, [whole, index, value])), node)
         assert isinstance(target, ast.Name)  # copy_of has refused attributes
         now = _at(ast.Name(target.id, ast.Load()), node)
@@ -202,6 +215,7 @@ class _Marked(ast.NodeTransformer):
                 expression=self._text(node),
                 statement=self._text(statement) if statement is not None and simple else "",
                 symbol=_SYMBOLS.get(symbol, symbol.lower()),
+                is_own=root_of(node) in self._own,
                 operands=operands,
             )
         )
