@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     import pytest
 
 
+HANGS = 3600  # seconds: tests that have not ended by then, without a mutant, never will
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a mutant: the first test that failed, or how its process ended, or None if nothing noticed."""
@@ -148,7 +151,7 @@ class _Planter:
             with mutant.planted():  # an error of planting is ours, not a mutant noticed
                 pass
         try:
-            self._start(None, session.items, 600)
+            self._start(None, session.items, HANGS)
             _, failed, self.seconds = self._next()
             if failed is not None:
                 self.broken = f"the tests fail ({failed})"

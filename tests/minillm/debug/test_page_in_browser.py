@@ -142,7 +142,8 @@ def test_the_buttons_step_and_play(page: Any) -> None:
     assert page.inner_text("#count").startswith("step 1 ")
     page.get_by_label("Last step").click()
     page.get_by_label("Play").click()  # from the end: begins again, and goes on by itself
-    sync_api.expect(page.locator("#count")).to_contain_text("step 3 ")
+    some_steps_on = re.compile(r"^step ([3-9]|\d\d) ")  # a busy machine may not look at each
+    sync_api.expect(page.locator("#count")).to_have_text(some_steps_on, timeout=60_000)
     page.get_by_label("Pause").click()
     page.get_by_label("First step").click()
     assert page.inner_text("#count").startswith("step 1 ")
