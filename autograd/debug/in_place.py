@@ -24,7 +24,7 @@ import numpy as np
 from autograd.backends import Array
 from autograd.debug.source import listing, parsed
 
-BLANK = {"empty", "empty_like", "zeros", "zeros_like"}
+_BLANK = {"empty", "empty_like", "zeros", "zeros_like"}
 _VIEWS = {"reshape", "transpose", "swapaxes", "ravel", "view", "squeeze"}
 _FIRST_CHANGED = {"copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "at"}
 _CHANGING_METHODS = {"sort", "fill", "partition", "put", "itemset", "resize", "byteswap"}
@@ -156,7 +156,7 @@ def _read_statement(statement: ast.stmt, place: _Place, function: Callable[..., 
     heads = [n for n in ast.iter_child_nodes(statement) if not isinstance(n, (ast.stmt, ast.ExceptHandler))]
     for node in (n for head in heads for n in ast.walk(head)):
         if isinstance(node, ast.Call):
-            for changed in _changed_arguments(node, function):
+            for changed in changed_arguments(node, function):
                 change(changed, fills=True, adds=True)
         if isinstance(node, ast.NamedExpr):
             _bind(node.target, node.value, place, reading)
@@ -183,13 +183,13 @@ def _bind(target: ast.AST, value: ast.AST | None, place: _Place, reading: _Readi
             called = _last_name(value.func) if isinstance(value, ast.Call) else None
             root = root_of(value)
             reading.blank.pop(node.id, None)
-            if called in BLANK:
+            if called in _BLANK:
                 reading.blank[node.id] = node.id
             elif root in reading.blank and _is_view(value) and root not in {change.name for change in reading.changes}:
                 reading.blank[node.id] = reading.blank[root]
 
 
-def _changed_arguments(call: ast.Call, function: Callable[..., Any]) -> list[ast.AST]:
+def changed_arguments(call: ast.Call, function: Callable[..., Any]) -> list[ast.AST]:
     """What a call changes in place: its `out=`, or arguments that its own source changes."""
     changed: list[ast.AST] = []
     for keyword in call.keywords:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from autograd.backends import Array
-from autograd.debug.in_place import BLANK
 from autograd.debug.nonfinite_origin import fit
 from autograd.debug.rerun import FILE, Site, copy_of, is_stepped_over
 
@@ -63,7 +62,7 @@ class Run:
 
     Attributes:
         events: in order; also of what was mended.
-        unclear: a call changed numbers in place so that they are no longer finite.
+        unclear: a call made such numbers in place, or in one of several arrays.
         kept: the operands by their text, and the value, of the event to keep.
     """
 
@@ -106,10 +105,8 @@ class Run:
                 return again(*args, **kwargs)
             if not is_stepped_over(f):
                 raise CannotTell
-        elif not _only_computes(f, site):
+        elif not _only_computes(f, site) or any(isinstance(x, FunctionType) for x in (*args, *kwargs.values())):
             raise CannotTell
-        if getattr(f, "__name__", "") in BLANK:  # any numbers
-            return f(*args, **kwargs)
         each = isinstance(f, np.ufunc) and f.signature is None
         return self.look(site, _operands(site, f, args, kwargs), lambda: f(*args, **kwargs), each=each)
 
@@ -134,10 +131,12 @@ class Run:
         infinite = [np.isinf(x) for x in numbers]
         nan = [np.isnan(x) for x in numbers]
         y = compute()
-        if y is None:
-            all_were_finite = not any(map(np.any, infinite + nan))
-            self.unclear |= all_were_finite and not all(np.isfinite(x).all() for x in numbers)
-        if not numbers or not _is_numeric(y) or np.isfinite(y).all():
+        if not _is_numeric(y):
+            several = y if isinstance(y, list | tuple) else numbers if y is None else []
+            were_finite = not any(map(np.any, infinite + nan))
+            self.unclear |= were_finite and not all(np.isfinite(x).all() for x in several if _is_numeric(x))
+            return y
+        if not numbers or np.isfinite(y).all():
             return y
         for kind, wrong in _kinds(y, infinite, nan, each=each):
             event = Event(site, nth, kind, each, wrong)
@@ -180,6 +179,13 @@ class _Eyes:
         """array[index] *= b"""
         array[index] = self.binary(number, array[index], b)
 
+    def stored(self, number: int, array: Any, x: Any) -> Any:
+        """x of array[index] = x, in the array's dtype: it may be too large for that."""
+        if not isinstance(array, np.ndarray) or not _is_numeric(x) or np.can_cast(np.asarray(x).dtype, array.dtype):
+            return x
+        site = self._sites[number]
+        return self._run.look(site, {str(site.operands[0]): x}, lambda: np.asarray(x).astype(array.dtype), each=True)
+
 
 def _only_computes(f: Any, site: Site) -> bool:
     """Whether a callable that is no function of Python's, or a method, leaves nothing behind."""
@@ -188,8 +194,8 @@ def _only_computes(f: Any, site: Site) -> bool:
         return site.is_own
     if owner is None or isinstance(owner, ModuleType | type):
         module = getattr(f, "__module__", None) or getattr(owner, "__name__", None) or ""
-        return module.partition(".")[0] in _COMPUTING and f is not input
-    return isinstance(owner, _VALUES)
+        return module.partition(".")[0] in _COMPUTING and not getattr(f, "__name__", "").startswith("save")
+    return isinstance(owner, _VALUES) and f.__name__ not in {"dump", "tofile"}
 
 
 def _operands(site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

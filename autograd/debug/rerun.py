@@ -20,14 +20,15 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from autograd.debug.debuggers import HELPERS
-from autograd.debug.in_place import root_of
+from autograd.debug.in_place import changed_arguments, root_of
 from autograd.debug.source import listing, parsed
 
 FILE = "<a function once more>"  # of the compiled copies: no debugger has a breakpoint there
 _EYES = "_autograd_eyes"  # in the copies, what expressions are handed to
 _FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
 _NO_PLAIN_FUNCTION = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_OF_THE_FRAME = {"super", "locals", "vars", "dir", "eval", "exec"}  # calls that depend on where they stand
+_OF_THE_FRAME = {"super", "locals", "vars", "dir"}  # calls that depend on where they stand
+_LEAVING_TRACES = {"delattr", "eval", "exec", "input", "setattr"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class Copy:
     sites: tuple[Site, ...]
 
     def seen_by(self, eyes: object) -> FunctionType:
-        """The copy, whose expressions call `eyes`: its methods `binary`, `call`, `augmented`, `augmented_item`."""
+        """The copy, whose expressions call the methods `binary`, `augmented`, `augmented_item`, `call` and `stored`."""
         f = self.original
         cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)) | {_EYES: CellType(eyes)}
         closure = tuple(cells[name] for name in self.code.co_freevars)
@@ -90,7 +91,9 @@ def copy_of(function: Callable[..., Any]) -> Copy | None:
         return None
     tree = parsed(listing(function))
     own = {*code.co_varnames, *code.co_cellvars}
-    if tree is None or any(_leaves_traces(node, own) for node in ast.walk(tree)) or not _is_as_imported(function):
+    if tree is None or any(_leaves_traces(node, own, function) for node in ast.walk(tree)):
+        return None
+    if not _is_as_imported(function):
         return None
     tree.decorator_list, tree.args = [], _without_annotations(tree.args)
     marked = _Marked(code, own, listing(function).lines)
@@ -115,10 +118,15 @@ def is_stepped_over(function: FunctionType) -> bool:
     return any(module == helper or module.startswith(f"{helper}.") for helper in HELPERS)
 
 
-def _leaves_traces(node: ast.AST, own: set[str]) -> bool:
+def _leaves_traces(node: ast.AST, own: set[str], function: FunctionType) -> bool:
     """Whether it may change anything but what the function's own names stand for; or needs more care than is taken."""
     if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
         return isinstance(node, ast.Attribute) or root_of(node) not in own
+    if isinstance(node, ast.Call):
+        changed = [a for a in changed_arguments(node, function) if isinstance(a, ast.Name | ast.Subscript)]
+        return any(root_of(a) not in own for a in changed)
+    if isinstance(node, ast.Name):
+        return node.id in _LEAVING_TRACES
     return isinstance(node, ast.Global | ast.Nonlocal | ast.ClassDef | ast.Match)
 
 
@@ -204,7 +212,16 @@ class _Marked(ast.NodeTransformer):
         now = _at(ast.Name(target.id, ast.Load()), node)
         return _at(ast.Assign([target], self._handed("augmented", site, node, [now, value])), node)
 
-    def _site(self, node: ast.expr | ast.AugAssign, symbol: str, operands: tuple[str | None, ...]) -> int:
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        if len(node.targets) != 1 or not isinstance(node.targets[0], ast.Subscript):
+            return self.generic_visit(node)
+        site = self._site(node, "", (self._text(node.value),))
+        whole = copy.deepcopy(node.targets[0].value)
+        self.generic_visit(node)
+        node.value = self._handed("stored", site, node, [whole, node.value])
+        return node
+
+    def _site(self, node: ast.expr | ast.stmt, symbol: str, operands: tuple[str | None, ...]) -> int:
         statement = self._statement
         simple = statement is not None and not hasattr(statement, "body")
         self.sites.append(

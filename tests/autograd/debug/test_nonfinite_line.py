@@ -324,11 +324,47 @@ def test_an_infinity_that_does_no_harm_is_not_blamed_for_what_comes_later() -> N
 
 
 def test_what_infinities_of_a_mask_give_by_themselves_is_not_explained() -> None:
-    def forward(x: Any) -> Any:
+    def twice(x: Any) -> Any:
         bound = np.where(x > 0, x, np.inf)
         return bound * 2, ()
 
-    assert found_in(lambda: own_op(forward)(leaf([1, -1]))).inside is None
+    def summed(x: Any) -> Any:
+        bound = np.where(x > 0, x, np.inf)
+        return np.cumsum(bound)[2:], ()
+
+    def with_a_nan_that_is_dropped(x: Any) -> Any:
+        bound = np.where(x > 0, x, np.inf)
+        dropped = bound - bound
+        return np.where(x == 7, dropped, bound), ()
+
+    for forward in (twice, summed, with_a_nan_that_is_dropped):
+        assert found_in(lambda f=forward: own_op(f)(leaf([1, -1, 1]))).inside is None  # type: ignore[misc]
+
+
+def test_numbers_too_large_for_the_array_they_are_stored_in_are_named() -> None:
+    def forward(x: Any) -> Any:
+        y = np.zeros_like(x, np.float32)
+        y[:1] = x[:1] * 1e100
+        return y - y, ()
+
+    inside = told(found_in(lambda: own_op(forward)(leaf([1, 2]))))
+    assert (inside.code, inside.expression) == ("y[:1] = x[:1] * 1e100",) * 2
+    assert (inside.value, inside.shape) == (np.inf, (1,))
+    assert [(operand.name, operand.value) for operand in inside.operands] == [("x[:1] * 1e100", 1e100)]
+
+
+def test_numbers_made_in_place_or_in_one_of_several_arrays_are_not_explained_by_what_comes_of_them() -> None:
+    def in_place(x: Any) -> Any:
+        y = np.zeros_like(x, np.float32)
+        np.copyto(y, x * 1e100, casting="same_kind")
+        return y - y, ()
+
+    def of_several(x: Any) -> Any:
+        y, _ = np.divmod(x, x * 0)
+        return y - y, ()
+
+    for forward in (in_place, of_several):
+        assert found_in(lambda f=forward: own_op(f)(leaf([1, 2]))).inside is None  # type: ignore[misc]
 
 
 # ------------------------------------------------------------------------------------- functions as people write them
@@ -378,8 +414,26 @@ def test_operands_that_the_line_overwrites_are_told_as_they_were() -> None:
     assert (operand.name, operand.value) == ("y", 1000)
 
 
+def test_what_a_call_writes_to_is_no_operand() -> None:
+    def by_name(x: Any) -> Any:
+        y = np.full_like(x, np.nan)
+        np.exp(x, out=y)
+        return y + 1, ()
+
+    def by_place(x: Any) -> Any:
+        y = np.full_like(x, np.nan)
+        np.exp(x, y)
+        return y + 1, ()
+
+    for forward, code in ((by_name, "np.exp(x, out=y)"), (by_place, "np.exp(x, y)")):
+        inside = told(found_in(lambda f=forward: own_op(f)(leaf([1, 1000]))))  # type: ignore[misc]
+        assert inside.code == code
+        assert [operand.name for operand in inside.operands] == ["x"]
+
+
 # -------------------------------------------------------------------------------------------- where nothing is said
 counts = {"calls": 0}
+buffer = np.zeros(2)
 log: list[str] = []
 n_calls = 0
 
@@ -403,7 +457,13 @@ def logging_forward(x: Any) -> Any:
     return e + 1, ()
 
 
-def note_call() -> None:
+def adding_forward(x: Any) -> Any:
+    np.add(buffer, 1, out=buffer)
+    e = np.exp(x)
+    return e + 1, ()
+
+
+def note_call(_: Any = None) -> None:
     counts["calls"] += 1
 
 
@@ -413,11 +473,20 @@ def noting_forward(x: Any) -> Any:
     return e + 1, ()
 
 
-def test_a_function_that_leaves_traces_runs_once_and_nothing_is_said() -> None:
-    for forward in (counting_forward, keeping_forward, logging_forward, noting_forward):
-        before = n_calls + counts["calls"] + len(log)
-        assert found_in(lambda f=forward: own_op(f)(leaf([1000, 1]))).inside is None  # type: ignore[misc]
-        assert n_calls + counts["calls"] + len(log) == before + 1
+def mapping_forward(x: Any) -> Any:
+    list(map(note_call, x[:1]))
+    e = np.exp(x)
+    return e + 1, ()
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [counting_forward, keeping_forward, logging_forward, adding_forward, noting_forward, mapping_forward],
+)
+def test_a_function_that_leaves_traces_runs_once_and_nothing_is_said(forward: Function) -> None:
+    before = n_calls + counts["calls"] + len(log) + buffer[0]
+    assert found_in(lambda: own_op(forward)(leaf([1000, 1]))).inside is None
+    assert n_calls + counts["calls"] + len(log) + buffer[0] == before + 1
 
 
 def seeded(module: Any) -> Any:
@@ -538,7 +607,18 @@ def test_inputs_saved_arrays_and_the_upstream_gradient_are_not_written() -> None
     np.testing.assert_array_equal(upstream, [1, 3])
 
 
-def test_observers_are_not_called_again_and_the_backend_is_not_left() -> None:
+def test_an_input_that_the_function_changes_is_changed_once() -> None:
+    def forward(x: Any, y: Any) -> Any:
+        y *= 2
+        e = np.exp(x)
+        return e + y, ()
+
+    y = np.array([3.0, 4.0])
+    found_in(lambda: own_op(forward)(leaf([1, 1000]), y))
+    np.testing.assert_array_equal(y, [6, 8])
+
+
+def test_observers_are_not_called_again() -> None:
     names = []
     with observe(lambda op, *_: names.append(op.name)):
         assert told(found_in(lambda: own_op(softmax_forward)(leaf([[1, 1000]]))))
