@@ -7,7 +7,7 @@ import itertools
 import math
 import operator
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,16 @@ import numpy as np
 from autograd import origin
 from autograd.backward_pass import running
 from autograd.debug.nonfinite_line import inside
-from autograd.debug.nonfinite_origin import NonFinite, Place, fit, is_number, op_in_layer, operands, origin_facts
+from autograd.debug.nonfinite_origin import (
+    Inside,
+    NonFinite,
+    Place,
+    fit,
+    is_number,
+    op_in_layer,
+    operands,
+    origin_facts,
+)
 from autograd.names import named
 from autograd.op import Op
 from autograd.origin import Origin
@@ -33,6 +42,7 @@ class Record:
         sources: those of its inputs that are not finite either, where ops made them.
         facts: where it is the first of its kind, for all that is known.
         on_purpose: nothing but infinities that somebody put there, such as a mask's.
+        look_inside: finds the line within the op's function, by running it again: for the one that is told of.
         dropped_by: the op that took it, or what came of it, up and gave finite numbers, with its line.
     """
 
@@ -42,6 +52,7 @@ class Record:
     sources: list[Record]
     facts: NonFinite | None
     on_purpose: bool
+    look_inside: Callable[[], Inside | None] | None
     dropped_by: str | None = field(default=None, init=False)
 
     def first(self) -> Record:
@@ -56,7 +67,11 @@ class Record:
         chain: list[Record | None] = [first]
         while (last := chain[-1]) is not None:
             chain.append(onwards[last])
-        return replace(first.facts, spread=tuple(op_in_layer(r.op, r.origin) for r in chain if r is not None))
+        return replace(
+            first.facts,
+            spread=tuple(op_in_layer(r.op, r.origin) for r in chain if r is not None),
+            inside=first.look_inside() if first.look_inside else None,
+        )
 
     def all_it_comes_from(self) -> dict[Record, Record | None]:
         """Itself and all others on the way here, each with the next one on the shortest."""
@@ -136,7 +151,7 @@ class Results:
         sources = [record for record in map(self.of, wrong.values()) if record is not None]
         came_in = {name: x for name, x in wrong.items() if self.of(x) is None}
         faulty = {name: x for name, x in came_in.items() if not _may_be_meant(x)}
-        facts, on_purpose = None, False
+        facts, on_purpose, look = None, False, None
         if faulty:
             facts = self._came_in(op, at, faulty)
         elif all(source.on_purpose for source in sources):
@@ -145,8 +160,16 @@ class Results:
             if came_in if on_purpose else arrays:
                 facts = self._came_in(op, at, arrays or came_in)
             elif not on_purpose:
-                facts = self._made(op, at, values, attributes, y, sources)
-        return Record(next(self._numbers), op, at, sources, facts, on_purpose)
+                facts = self._made(op, at, {**values, **attributes}, y, sources)
+                arrays = {name: _array(x) for name, x in values.items()}
+                if all(x is not y.data for x in arrays.values()):  # it would keep the record
+                    look = functools.partial(self._line, op, arrays, attributes, facts)
+        return Record(next(self._numbers), op, at, sources, facts, on_purpose, look)
+
+    def _line(self, op: Op, inputs: dict[str, Any], attributes: dict[str, Any], facts: NonFinite) -> Inside | None:
+        place = Place(facts.index, facts.value, facts.count, facts.shape)
+        first = operator.itemgetter(0)  # y, and not what is saved
+        return inside(op.forward.reference, tuple(inputs.values()), attributes, place, first, inf=self.inf)
 
     def _are_handed_on(self, wrong: Iterable[Any], y: Tensor) -> bool:
         """Whether the infinities in y may be those it was handed: no NaN has come of them, and no infinity is new."""
@@ -171,15 +194,7 @@ class Results:
             hint = f"before it, {first.facts.sentence} ({first.origin}), and no op took that up: it may be from there"
         return origin_facts(f"{sentence}; first in {op_in_layer(op, at)}", op, at, place, hint=hint)
 
-    def _made(
-        self,
-        op: Op,
-        at: Origin,
-        values: dict[str, Any],
-        attributes: dict[str, Any],
-        y: Tensor,
-        sources: list[Record],
-    ) -> NonFinite:
+    def _made(self, op: Op, at: Origin, values: dict[str, Any], y: Tensor, sources: list[Record]) -> NonFinite:
         """The op made it."""
         place = Place.of(y.data, inf=self.inf)
         hint = ""
@@ -189,11 +204,7 @@ class Results:
                 f"the infinities it was handed were put there by {op_in_layer(first.op, first.origin)}, {first.origin}"
             )
         sentence = f"{op_in_layer(op, at)} gave {place}"
-        line = inside(
-            op.forward.reference, list(values.values()), attributes, place, operator.itemgetter(0), inf=self.inf
-        )
-        found = operands({**values, **attributes}, place)
-        return origin_facts(sentence, op, at, place, operands=found, hint=hint, inside=line)
+        return origin_facts(sentence, op, at, place, operands=operands(values, place), hint=hint)
 
 
 def _array(x: Any) -> Any:

@@ -17,7 +17,8 @@ import numpy as np
 
 from autograd.backends import Array
 from autograd.debug.nonfinite_origin import fit
-from autograd.debug.rerun import FILE, Site, copy_of, is_stepped_over
+from autograd.debug.repeatable import is_stepped_over
+from autograd.debug.rerun import FILE, Site, copy_of
 
 MADE, SPOILT = "made", "spoilt"  # out of finite numbers; NaN out of infinities
 _AT_MOST = 100_000  # expressions; a loop over numbers would take minutes

@@ -6,29 +6,25 @@ and so are the functions it calls, but for those that debuggers step over.
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
 import copy
 import functools
 import inspect
-import operator
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-from autograd.debug.debuggers import HELPERS
-from autograd.debug.in_place import changed_arguments, root_of
+from autograd.debug.in_place import root_of
+from autograd.debug.repeatable import FUTURE, is_as_imported, is_stepped_over, leaves_traces
 from autograd.debug.source import listing, parsed
 
 FILE = "<a function once more>"  # of the compiled copies: no debugger has a breakpoint there
 _EYES = "_autograd_eyes"  # in the copies, what expressions are handed to
-_FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
 _NO_PLAIN_FUNCTION = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _OF_THE_FRAME = {"super", "locals", "vars", "dir"}  # calls that depend on where they stand
-_LEAVING_TRACES = {"delattr", "eval", "exec", "input", "setattr"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,43 +87,14 @@ def copy_of(function: Callable[..., Any]) -> Copy | None:
         return None
     tree = parsed(listing(function))
     own = {*code.co_varnames, *code.co_cellvars}
-    if tree is None or any(_leaves_traces(node, own, function) for node in ast.walk(tree)):
+    if tree is None or any(leaves_traces(node, own, function) for node in ast.walk(tree)):
         return None
-    if not _is_as_imported(function):
+    if not is_as_imported(function):
         return None
     tree.decorator_list, tree.args = [], _without_annotations(tree.args)
     marked = _Marked(code, own, listing(function).lines)
     marked.visit(tree)
     return Copy(function, _compiled(tree, function), tuple(marked.sites))
-
-
-def _is_as_imported(function: FunctionType) -> bool:
-    """Whether the source is still that of the function: compiled, the whole file has the same code in this place."""
-    own = function.__code__
-    lines, _ = inspect.findsource(function)
-    found = [compile("".join(lines), FILE, "exec", own.co_flags & _FUTURE, dont_inherit=True)]
-    for code in found:  # grows meanwhile
-        found += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
-    same = operator.attrgetter("co_qualname", "co_firstlineno", "co_code", "co_names", "co_consts")
-    return any(same(code) == same(own) for code in found)
-
-
-def is_stepped_over(function: FunctionType) -> bool:
-    """By debuggers, as a helper that has nothing to show."""
-    module = function.__module__ or ""
-    return any(module == helper or module.startswith(f"{helper}.") for helper in HELPERS)
-
-
-def _leaves_traces(node: ast.AST, own: set[str], function: FunctionType) -> bool:
-    """Whether it may change anything but what the function's own names stand for; or needs more care than is taken."""
-    if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        return isinstance(node, ast.Attribute) or root_of(node) not in own
-    if isinstance(node, ast.Call):
-        changed = [a for a in changed_arguments(node, function) if isinstance(a, ast.Name | ast.Subscript)]
-        return any(root_of(a) not in own for a in changed)
-    if isinstance(node, ast.Name):
-        return node.id in _LEAVING_TRACES
-    return isinstance(node, ast.Global | ast.Nonlocal | ast.ClassDef | ast.Match)
 
 
 def _without_annotations(arguments: ast.arguments) -> ast.arguments:
@@ -143,7 +110,7 @@ def _compiled(tree: ast.FunctionDef, function: FunctionType) -> CodeType:
     (definition,) = outside.body
     assert isinstance(definition, ast.FunctionDef)
     definition.body = [tree]
-    flags = function.__code__.co_flags & _FUTURE
+    flags = function.__code__.co_flags & FUTURE
     code = compile(ast.fix_missing_locations(outside), FILE, "exec", flags, dont_inherit=True)
     (enclosing,) = _codes_in(code, "outside")
     return _codes_in(enclosing, tree.name)[-1]
