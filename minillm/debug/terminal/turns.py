@@ -31,8 +31,11 @@ class Turns:
         self._waiting: deque[tuple[Any, ...]] = deque()  # the first is under way
         self._is_long = self._has_ignored = False
 
-    def add(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> bool:
-        """Have the function called in its turn; during a long move it never is. Whether `take` is to be called."""
+    def add(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> bool:
+        """Have the function called in its turn; during a long move it never is.
+
+        Returns whether nobody takes turns now, so that `take` is to be called.
+        """
         turn = function, *arguments
         if self._is_long:
             self._ignore()

@@ -32,6 +32,7 @@ from minillm.debug.terminal import Stepper, heat, turns
 from minillm.debug.terminal.heat import HeatMap, scale
 from minillm.debug.terminal.lines import computing_line
 from minillm.debug.terminal.values import values_of
+from minillm.debug.terminal.walk import Walk
 
 Script = Callable[[Stepper, Pilot[None]], Awaitable[None]]
 
@@ -87,12 +88,24 @@ async def look_at(app: Stepper, pilot: Pilot[Any], node: Node) -> None:
     await pilot.pause()
 
 
-class Gate:
+class Counted:
+    """A function, and how often it was called."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.n_calls = 0
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.n_calls += 1
+        return self.__wrapped__(*arguments)
+
+
+class Gate(Counted):
     """In front of a function: whoever calls it has to wait until it is opened."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.n_calls, self._open = 0, threading.Event()
-        functools.update_wrapper(self, function)
+        super().__init__(function)
+        self._open = threading.Event()
 
     def __call__(self, *arguments: Any) -> Any:
         self.n_calls += 1
@@ -251,10 +264,7 @@ def test_keys_go_to_the_first_the_last_and_the_selected_step(session: Session) -
     drive(session, script)
 
 
-@pytest.mark.parametrize("key", ["c", "G", "t"])
-def test_a_long_move_tells_how_far_it_is_and_stops_between_two_steps(
-    new_session: Callable[[int], Session], key: str
-) -> None:
+def test_a_long_move_tells_how_far_it_is_and_stops_between_two_steps(new_session: Callable[[int], Session]) -> None:
     """Stopped and gone on from there, it computes what `backward` does."""
     session, stepped, plain = (new_session(2) for _ in range(3))
     node = session.nodes[5]
@@ -264,16 +274,15 @@ def test_a_long_move_tells_how_far_it_is_and_stops_between_two_steps(
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         await look_at(app, pilot, session.nodes[-1])
-        await pilot.press(key)
+        await pilot.press("c")
         await until(lambda: message(app) == f"step 6 of {len(session.nodes)} ... esc stops it")
         await pilot.press("up")
         await pilot.resize_terminal(130, 40)
-        assert app.selected is session.nodes[-2]
-        assert app.arrays.border_title == "forward pass; t goes here"
-        assert app.tape.size.height > 24
+        await until(lambda: app.selected is session.nodes[-2] and app.tape.size.height > 24)
         await pilot.press("n", "space", "k", "g")
-        assert "still moving, so that key did nothing" in message(app)
+        await until(lambda: "still moving, so that key did nothing" in message(app))
         await pilot.press("escape")
+        await until(app.walk.stopping.is_set)
         gate.open()
         await still(pilot)
         assert app.walk.step is not None
@@ -289,6 +298,28 @@ def test_a_long_move_tells_how_far_it_is_and_stops_between_two_steps(
     assert same(gradients(session), gradients(plain))
 
 
+@pytest.mark.parametrize("move", [Walk.run_on, Walk.last, lambda walk: walk.go_to(walk.nodes[8])])
+def test_every_move_ahead_can_be_stopped_by_another_thread(
+    new_session: Callable[[int], Session], move: Callable[[Walk], None]
+) -> None:
+    session, stepped = new_session(1), new_session(1)
+    stepped.stop(5)
+    walk = Walk(session)
+    right = session.nodes[5].backward
+
+    def stop(dy: Array, *saved: Array) -> Any:
+        other = threading.Thread(target=walk.stopping.set)
+        other.start()
+        other.join()
+        return right(dy, *saved)
+
+    session.nodes[5].backward = stop
+    move(walk)
+    assert walk.step is not None
+    assert walk.step.node is session.nodes[5]
+    assert same(gradients(session), gradients(stepped))
+
+
 def test_a_way_back_can_be_stopped_too(session: Session) -> None:
     stepped = session.stop(3), gradients(session)
 
@@ -297,7 +328,11 @@ def test_a_way_back_can_be_stopped_too(session: Session) -> None:
         app.walk.back = gate = Gate(app.walk.back)
         await pilot.press("g")
         await until(lambda: gate.n_calls == 1)
+        for node in (session.nodes[0], session.nodes[-1]):
+            await look_at(app, pilot, node)
+            assert app.arrays.border_title == "forward pass; t goes here"  # a step that may end is not looked at
         await pilot.press("escape")
+        await until(app.walk.stopping.is_set)
         gate.open()
         await still(pilot)
         assert app.walk.place == len(session.nodes) - 2
@@ -309,40 +344,80 @@ def test_a_way_back_can_be_stopped_too(session: Session) -> None:
     drive(session, script)
 
 
-@pytest.mark.parametrize(("long", "n_steps"), [(60.0, 2), (0.0, 1)])
-def test_a_key_that_is_held_down_does_not_pile_up(
-    session: Session, monkeypatch: pytest.MonkeyPatch, long: float, n_steps: int
-) -> None:
-    """One press waits for a short step to end; none for a long one."""
-    monkeypatch.setattr(turns, "LONG", long)
-
-    async def script(app: Stepper, pilot: Pilot[None]) -> None:
-        app.walk.forward = gate = Gate(app.walk.forward)
-        await pilot.press(*"nnnnnn")
-        gate.open()
-        await still(pilot)
-        assert app.walk.place == gate.n_calls == n_steps
-
-    drive(session, script)
-
-
-def test_other_keys_wait_for_a_short_move(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_held_down_does_not_pile_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One press waits for a short step to end; of nodes that the marked row went past, none is drawn."""
     monkeypatch.setattr(turns, "LONG", 60.0)
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         app.walk.forward = gate = Gate(app.walk.forward)
+        app.action_step = pressed = Counted(app.action_step)
+        await pilot.press(*"nnnnnn")
+        await until(lambda: pressed.n_calls == 6)
+        gate.open()
+        await still(pilot)
+        assert app.walk.place == gate.n_calls == 2
+        app._select = drawn = Counted(app._select)
+        app.tape.highlighted = 4
+        app.tape.highlighted = 5
+        await until(lambda: app.selected is session.nodes[5])
+        assert drawn.n_calls == 1
+
+    drive(session, script)
+
+
+def test_other_keys_wait_for_a_short_move_unless_escape_is_pressed(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LONG", 60.0)
+
+    async def script(app: Stepper, pilot: Pilot[None]) -> None:
+        app.walk.forward = gate = Gate(app.walk.forward)
+        app.action_step_back = pressed = Counted(app.action_step_back)
         await pilot.press(*"nonb")
+        await until(lambda: pressed.n_calls == 1)
         gate.open()
         await still(pilot)
         assert app.walk.place == 1
         assert app.walk.breakpoints == [f"op {session.nodes[1].op}"]
+        app.walk.forward = gate = Gate(app.walk.forward)
+        await pilot.press("n", "c", "escape")
+        await until(app.walk.stopping.is_set)
+        gate.open()
+        await still(pilot)
+        assert app.walk.place == 2
 
     drive(session, script)
+
+
+def test_what_waits_for_a_move_that_gets_long_is_forgotten_and_that_is_said(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LONG", 0.0)
+    walk, said, called = Walk(session), [], []
+    queue, gate = turns.Turns(walk, said.append), Gate(walk.forward)
+
+    async def other() -> None:
+        called.append("other")
+
+    async def main() -> None:
+        assert queue.add(queue.move, gate)
+        assert not queue.add(other)
+        taken = asyncio.create_task(queue.take())
+        await until(lambda: said != [])
+        gate.open()
+        await taken
+        assert queue.add(other)
+        await queue.take()
+
+    asyncio.run(main())
+    assert said[0] == f"step 1 of {len(session.nodes)} ... still moving, so that key did nothing: esc stops it"
+    assert called == ["other"]
 
 
 def test_the_numeric_check_runs_beside_and_is_shown(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(session.check)
     monkeypatch.setattr(session, "check", gate)
+    monkeypatch.setattr(turns, "LONG", 60.0)  # keys wait for each step
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         await pilot.press("n", "n", "k")
@@ -403,7 +478,7 @@ def test_an_exception_in_a_step_is_a_message_and_the_pass_can_go_on(session: Ses
 def test_gradients_that_do_not_fit_are_a_message(session: Session, dxs: tuple[object, ...]) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         session.nodes[2].backward = lambda dy, *saved: dxs
-        await press(pilot, "n", "n", "n")
+        await press(pilot, "c")
         assert message(app)
         assert app.query_one("#message").has_class("error")
         assert app.walk.place == 2
@@ -562,19 +637,20 @@ def test_without_colour_a_heat_map_tells_below_zero_from_above(monkeypatch: pyte
     assert len(shades) == 5
 
 
-@pytest.mark.parametrize("key", ["question_mark", "q", "escape"])
-def test_help_opens_and_closes_and_survives_a_resize(session: Session, key: str) -> None:
+def test_help_opens_and_closes_and_survives_a_resize(session: Session) -> None:
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         await press(pilot, "k", "question_mark")
         assert len(app.screen_stack) == 2
         await pilot.resize_terminal(50, 12)
         await pilot.resize_terminal(90, 30)
-        await press(pilot, key)
-        assert len(app.screen_stack) == 1
-        assert app.query_one("#all").display
-        assert app.screen.has_class("narrow")
-        assert "passed" in message(app)
-        await press(pilot, "n")
+        for key in ("question_mark", "q", "escape"):
+            await press(pilot, key)
+            assert len(app.screen_stack) == 1
+            assert app.query_one("#all").display
+            assert app.screen.has_class("narrow")
+            assert "passed" in message(app)
+            await press(pilot, "question_mark")
+        await press(pilot, "q", "n")
         assert app.walk.place == 1
 
     drive(session, script)
