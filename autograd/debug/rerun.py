@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+import numpy as np
+
 from autograd.debug.in_place import root_of
 from autograd.debug.repeatable import FUTURE, is_as_imported, is_stepped_over, leaves_traces
 from autograd.debug.source import listing, parsed
@@ -83,6 +85,9 @@ def copy_of(function: Callable[..., Any]) -> Copy | None:
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         return None
     code = function.__code__
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    if any(isinstance(x, dict | list | np.ndarray | set) for x in defaults):  # it may keep something there
+        return None
     if code.co_flags & _NO_PLAIN_FUNCTION or is_stepped_over(function):
         return None
     tree = parsed(listing(function))
@@ -180,10 +185,11 @@ class _Marked(ast.NodeTransformer):
         return _at(ast.Assign([target], self._handed("augmented", site, node, [now, value])), node)
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        if len(node.targets) != 1 or not isinstance(node.targets[0], ast.Subscript):
+        target = node.targets[0]
+        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or _calls(target.value):
             return self.generic_visit(node)
         site = self._site(node, "", (self._text(node.value),))
-        whole = copy.deepcopy(node.targets[0].value)
+        whole = copy.deepcopy(target.value)  # which is evaluated twice
         self.generic_visit(node)
         node.value = self._handed("stored", site, node, [whole, node.value])
         return node
@@ -226,6 +232,10 @@ _SYMBOLS |= {f"i{name}": f"i{symbol.rstrip('_')}" for name, symbol in _SYMBOLS.i
 
 def _at(node: Any, place: ast.AST) -> Any:
     return ast.fix_missing_locations(ast.copy_location(node, place))
+
+
+def _calls(node: ast.expr) -> bool:
+    return any(isinstance(part, ast.Call | ast.NamedExpr) for part in ast.walk(node))
 
 
 def _as_value(index: ast.expr) -> ast.expr:

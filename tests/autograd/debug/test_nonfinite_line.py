@@ -407,6 +407,17 @@ def test_items_that_are_changed_in_place_are_named() -> None:
     assert (operand.name, operand.value) == ("y[1:, ::2]", 1e10)
 
 
+def test_what_is_called_for_the_place_to_store_to_is_called_once() -> None:
+    def forward(x: Any) -> Any:
+        rows = list(x.copy())
+        rows.pop()[...] = x[1] * 1
+        return np.exp(rows.pop()) + 1, ()
+
+    inside = told(found_in(lambda: own_op(forward)(leaf([[1000, 3], [1, 2]]))))
+    assert inside.expression == "np.exp(rows.pop())"
+    assert [(operand.name, operand.value) for operand in inside.operands] == [("rows.pop()", 1000)]
+
+
 def test_operands_that_the_line_overwrites_are_told_as_they_were() -> None:
     def forward(x: Any) -> Any:
         y = x.copy()
@@ -460,6 +471,12 @@ def logging_forward(x: Any) -> Any:
     return e + 1, ()
 
 
+def remembering_forward(x: Any, kept: dict[str, int] = counts) -> Any:  # what it is about
+    kept["calls"] += 1
+    e = np.exp(x)
+    return e + 1, ()
+
+
 def adding_forward(x: Any) -> Any:
     np.add(buffer, 1, out=buffer)
     e = np.exp(x)
@@ -484,7 +501,15 @@ def mapping_forward(x: Any) -> Any:
 
 @pytest.mark.parametrize(
     "forward",
-    [counting_forward, keeping_forward, logging_forward, adding_forward, noting_forward, mapping_forward],
+    [
+        counting_forward,
+        keeping_forward,
+        logging_forward,
+        adding_forward,
+        noting_forward,
+        mapping_forward,
+        remembering_forward,
+    ],
 )
 def test_a_function_that_leaves_traces_runs_once_and_nothing_is_said(forward: Function) -> None:
     before = n_calls + counts["calls"] + len(log) + buffer[0]
