@@ -288,6 +288,7 @@ def test_a_long_move_tells_how_far_it_is_and_stops_between_two_steps(new_session
         assert app.walk.step is not None
         assert app.walk.step.node is app.selected is node
         assert message(app) == f"stopped at step 6 of {len(session.nodes)}"
+        assert gate.n_calls == 1
         assert app.walk.breakpoints == []
         assert app.tape.checks == {}
         assert same(gradients(session), gradients(stepped))
