@@ -120,7 +120,7 @@ def test_zero_grad_touches_no_memory_and_the_next_gradient_is_not_added_to_what_
     backward(model)
     np.testing.assert_array_equal(model.flat.grad, first)
     backward(model)
-    np.testing.assert_allclose(model.flat.grad, 2 * first)
+    assert np.linalg.norm(model.flat.grad - 2 * first) < 1e-5 * np.linalg.norm(first)  # float32, in another order
 
 
 def test_a_gradient_that_someone_holds_is_zero_at_once_and_can_be_written_to(model):
