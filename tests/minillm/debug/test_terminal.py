@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("textual")
 
+from limits import HANGS
 from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -35,6 +36,14 @@ from minillm.debug.terminal.values import values_of
 from minillm.debug.terminal.walk import Walk
 
 Script = Callable[[Stepper, Pilot[None]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def in_colour(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    heat.style.cache_clear()
+    yield
+    heat.style.cache_clear()
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread or the screen does by itself."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -109,7 +118,7 @@ class Gate(Counted):
 
     def __call__(self, *arguments: Any) -> Any:
         self.n_calls += 1
-        assert self._open.wait(60)
+        assert self._open.wait(HANGS)
         return self.__wrapped__(*arguments)
 
     def open(self) -> None:
@@ -630,9 +639,7 @@ def test_a_heat_map_has_two_numbers_to_a_block_and_a_colour_for_nan() -> None:
 
 def test_without_colour_a_heat_map_tells_below_zero_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    heat.style.cache_clear()
     (row,) = Console(width=20).render_lines(HeatMap(picture(np.array([[-2.0, -1.0, 0.0, 2.0, np.nan]]))), pad=False)
-    heat.style.cache_clear()
     shades = [segment.style.color.triplet.red for segment in row if segment.style and segment.style.color]
     assert shades == sorted(set(shades))
     assert len(shades) == 5
@@ -665,7 +672,7 @@ def test_it_can_be_left(session: Session, key: str) -> None:
         await pilot.press("n")  # nobody is there any more
 
     app = Stepper(session)
-    asyncio.run(asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=leave), 20))
+    asyncio.run(asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=leave), HANGS))
     assert app.walk.place == 1
     assert app.return_code == 0
 
@@ -681,7 +688,7 @@ def test_it_can_be_left_while_it_moves(session: Session) -> None:
         await pilot.press("q")
 
     async def main() -> None:
-        await asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=leave), 60)
+        await asyncio.wait_for(app.run_async(headless=True, size=(120, 40), auto_pilot=leave), HANGS)
         gate.open()
 
     asyncio.run(main())  # waits for threads
