@@ -149,14 +149,14 @@ def _statements(body: list[ast.stmt], blocks: _Blocks) -> Iterator[tuple[ast.stm
 
 def _read_statement(statement: ast.stmt, place: _Place, function: Callable[..., Any], reading: _Reading) -> None:
     def change(target: ast.AST | None, *, fills: bool, adds: bool = False) -> None:
-        name = root_of(target)
+        name = _root(target)
         if name is not None:
             reading.changes.append(_Change(name, place, fills, adds))
 
     heads = [n for n in ast.iter_child_nodes(statement) if not isinstance(n, (ast.stmt, ast.ExceptHandler))]
     for node in (n for head in heads for n in ast.walk(head)):
         if isinstance(node, ast.Call):
-            for changed in changed_arguments(node, function):
+            for changed in _changed_arguments(node, function):
                 change(changed, fills=True, adds=True)
         if isinstance(node, ast.NamedExpr):
             _bind(node.target, node.value, place, reading)
@@ -181,7 +181,7 @@ def _bind(target: ast.AST, value: ast.AST | None, place: _Place, reading: _Readi
         if isinstance(node, ast.Name):
             reading.bound.setdefault(node.id, []).append(place)
             called = _last_name(value.func) if isinstance(value, ast.Call) else None
-            root = root_of(value)
+            root = _root(value)
             reading.blank.pop(node.id, None)
             if called in _BLANK:
                 reading.blank[node.id] = node.id
@@ -189,7 +189,7 @@ def _bind(target: ast.AST, value: ast.AST | None, place: _Place, reading: _Readi
                 reading.blank[node.id] = reading.blank[root]
 
 
-def changed_arguments(call: ast.Call, function: Callable[..., Any]) -> list[ast.AST]:
+def _changed_arguments(call: ast.Call, function: Callable[..., Any]) -> list[ast.AST]:
     """What a call changes in place: its `out=`, or arguments that its own source changes."""
     changed: list[ast.AST] = []
     for keyword in call.keywords:
@@ -200,9 +200,9 @@ def changed_arguments(call: ast.Call, function: Callable[..., Any]) -> list[ast.
         changed += call.args[:1]
     elif isinstance(call.func, ast.Attribute):
         ufunc = getattr(np, call.func.attr, None)
-        if root_of(call.func) == "np" and isinstance(ufunc, np.ufunc):
+        if _root(call.func) == "np" and isinstance(ufunc, np.ufunc):
             changed += call.args[ufunc.nin :]
-        elif name in _CHANGING_METHODS and root_of(call.func) != "np":
+        elif name in _CHANGING_METHODS and _root(call.func) != "np":
             changed.append(call.func.value)
     else:
         called = function.__globals__.get(name or "")
@@ -238,7 +238,7 @@ def _last_name(function: ast.AST) -> str | None:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
 
 
-def root_of(node: ast.AST | None) -> str | None:
+def _root(node: ast.AST | None) -> str | None:
     """`x` of `x`, `x[i]`, `x.T`, `x.reshape(n)[i]`; None of anything else."""
     while isinstance(node, (ast.Subscript, ast.Attribute, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value

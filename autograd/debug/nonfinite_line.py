@@ -1,6 +1,6 @@
 """Which line within an op's hand-written function made the number that is not finite.
 
-The reference runs again on copies, a few times, each expression watched. What is blamed is the first expression that
+The reference runs again, a few times, each expression watched. What is blamed is the first expression that
 gives such numbers out of finite ones, and alone is enough for the result: where all others of its kind are mended to 1,
 the result is still wrong, and where it is mended too, it is not. Infinities written there on purpose, such as a mask's,
 come of no finite numbers; where they alone are enough, the first expression that makes NaN of them is blamed. Where
@@ -9,19 +9,22 @@ this leaves a doubt, nothing is said.
 
 from __future__ import annotations
 
+import inspect
 import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from autograd.backends import to_host
 from autograd.debug.nonfinite_origin import Inside, Place, operands
-from autograd.debug.nonfinite_run import MADE, SPOILT, Event, Run
-from autograd.tensor import Tensor
+from autograd.debug.nonfinite_run import MADE, SPOILT, Event, Run, is_numeric
+from autograd.debug.repeatable import frozen
+from autograd.debug.rerun import Copy
 
-_CANDIDATES = 16  # to try one by one
+_SECONDS = 10.0  # after which nothing is said
+_SHOWN = 8  # operands; a list may hold any number of them
 
 
 def inside(
@@ -39,81 +42,85 @@ def inside(
         pick: which of what it returns is meant.
         inf: infinities count too, and not only NaN.
     """
-    again = _Again(function, tuple(arguments), attributes, place, pick, inf)
     tracer = sys.gettrace()
     sys.settrace(None)  # a debugger that steps is not to step in here
     try:
-        return again.told()
+        return _Again(function, arguments, attributes, place, pick, inf=inf).told()
     except Exception:  # it may raise on other numbers; that there is nothing to tell is no error
         return None
     finally:
         sys.settrace(tracer)
 
 
-@dataclass
 class _Again:
     """The call to be repeated."""
 
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    attributes: dict[str, Any]
-    place: Place
-    pick: Callable[[Any], Any]
-    inf: bool
+    def __init__(
+        self, function: Any, arguments: Any, attributes: dict[str, Any], place: Place, pick: Any, *, inf: bool
+    ) -> None:
+        self._function: FunctionType = function
+        self._arguments = frozen(tuple(arguments))
+        self._attributes = {name: frozen(x) for name, x in attributes.items()}
+        self._place, self._pick, self._inf = place, pick, inf
+        self._copies: dict[FunctionType, Copy] = {}
+        self._until = time.monotonic() + _SECONDS
 
     @np.errstate(all="ignore")
     def told(self) -> Inside | None:
         """
         Raises:
-            CannotTell: the function cannot be run again.
+            CannotTell: the function cannot be run again, or this takes too long.
         """
-        plain = Run()
-        if repr(Place.of(self._result(plain), inf=self.inf)) != repr(self.place):
+        plain = self._run()
+        if repr(Place.of(self._result(plain), inf=self._inf)) != repr(self._place):
             return None  # a fast twin computed other numbers
         blamed = self._blamed(plain)
         if blamed is None:
             return None
         event, wrong = blamed
-        keep = Run(keep=event)
+        keep = self._run(keep=event)
         result = self._result(keep)
-        if keep.kept is None:
+        if keep.kept is None or wrong.shape != keep.kept[1].shape:
             return None
         values, y = keep.kept
-        y = np.asarray(y)
-        index = tuple(map(int, np.argwhere(wrong)[0]))
-        if wrong.shape != y.shape or np.isfinite(y[index]):
-            return None
-        at = Place(index, float(y[index]), int(event.wrong.sum()), y.shape)
-        if self._takes_arguments(event, values) and np.array_equal(y, result, equal_nan=True):
+        shown = {text: x for text, x in values if is_numeric(x) and not _is_literal(text)}
+        if shown.keys() <= set(inspect.signature(self._function).parameters) and np.array_equal(y, result, True):
             return None  # it is all there is to the function
-        return _facts(event, at, values)
+        index = tuple(map(int, np.argwhere(wrong)[0]))
+        if np.iscomplexobj(y) or np.isfinite(y[index]):
+            return None
+        place = Place(index, float(y[index]), int(event.wrong.sum()), y.shape)
+        found = operands(dict(list(shown.items())[:_SHOWN]), place, each=event.each)
+        site, is_first = event.site, index == tuple(np.argwhere(event.wrong)[0])
+        where, code = (site.file, site.line), (site.statement, site.expression)
+        return Inside(site.function, where, *code, index, place.value, is_first, place.count, place.shape, found)
+
+    def _run(self, **how: Any) -> Run:
+        return Run(self._copies, self._until, **how)
 
     def _result(self, run: Run) -> Any:
         """What the place is in."""
-        copies: dict[int, Any] = {}
-        arguments = tuple(_copy(x, copies) for x in self.arguments)
-        attributes = {name: _copy(x, copies) for name, x in self.attributes.items()}
-        return self.pick(run.of(self.function, arguments, attributes))
+        return self._pick(run.again(self._function)(*self._arguments, **self._attributes))
 
     def _is_wrong(self, run: Run) -> bool:
         """Whether the number at the place is, in another run."""
-        x = np.asarray(self._result(run))[self.place.index]
-        return bool(not np.isfinite(x) if self.inf else np.isnan(x))
+        x = np.asarray(self._result(run))[self._place.index]
+        return bool(not np.isfinite(x) if self._inf else np.isnan(x))
 
     def _blamed(self, plain: Run) -> tuple[Event, Any] | None:
         """The event, and those of its numbers that are enough, booleans of its value's shape."""
         mend: tuple[str, ...] = (MADE,)
-        mended = Run(mend=mend)
+        mended = self._run(mend=mend)
         if not self._is_wrong(mended):
-            candidates = [event for event in plain.events if event.kind == MADE]
+            candidates = plain.events[MADE]
         elif mended.unclear:
             return None
         else:
-            candidates = [event for event in mended.events if event.kind == SPOILT]
+            candidates = mended.events[SPOILT]
             mend = (MADE, SPOILT)
-            if self._is_wrong(Run(mend=mend)):
+            if self._is_wrong(self._run(mend=mend)):
                 return None
-        for event in candidates[:_CANDIDATES]:
+        for event in candidates:
             wrong = self._enough(event, mend)
             if wrong is not None:
                 return event, wrong
@@ -123,7 +130,7 @@ class _Again:
         """One of the event's numbers that makes the result wrong by itself, or else all; None if they do not."""
 
         def is_enough(wrong: Any) -> bool:
-            return self._is_wrong(Run(mend=mend, spare=(event, wrong)))
+            return self._is_wrong(self._run(mend=mend, spare=(event, wrong)))
 
         places = np.argwhere(event.wrong)  # (n, ndim)
         if is_enough(_only(event, places[:1])):
@@ -135,29 +142,6 @@ class _Again:
             places = half if is_enough(_only(event, half)) else places[len(half) :]
         wrong = _only(event, places)
         return wrong if is_enough(wrong) else event.wrong
-
-    def _takes_arguments(self, event: Event, values: dict[str, Any]) -> bool:
-        """Whether the expression's operands are arguments of the function."""
-        code = self.function.__code__
-        given = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-        own = (event.site.function, event.site.file) == (code.co_name, code.co_filename)
-        return own and {name for name in values if not _is_literal(name)} <= given
-
-
-def _facts(event: Event, at: Place, values: dict[str, Any]) -> Inside:
-    site = event.site
-    return Inside(
-        site.function,
-        (site.file, site.line),
-        site.statement,
-        site.expression,
-        at.index,
-        at.value,
-        bool(at.index == tuple(np.argwhere(event.wrong)[0])),
-        at.count,
-        at.shape,
-        operands({name: x for name, x in values.items() if not _is_literal(name)}, at, each=event.each),
-    )
 
 
 def _only(event: Event, places: Any) -> Any:
@@ -173,15 +157,3 @@ def _is_literal(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _copy(x: Any, copies: dict[int, Any]) -> Any:
-    """On the host, what is one array staying one."""
-    x = x.data if isinstance(x, Tensor) else x
-    if isinstance(x, list | tuple):
-        return type(x)(_copy(part, copies) for part in x)
-    if not (hasattr(x, "dtype") and hasattr(x, "shape")):
-        return x
-    if id(x) not in copies:
-        copies[id(x)] = to_host(x).copy(order="K")
-    return copies[id(x)]

@@ -39,7 +39,7 @@ class Operand:
     def __str__(self) -> str:
         """Such as "x = 0.0 there; (2, 16) float32, norm 5.1, ..."."""
         if self.summary is None:
-            return f"{self.name} = {self.value}"
+            return f"{self.name} = {self.value:.7g}"
         return f"{self.name}{'' if self.value is None else f' = {self.value:.7g} there'}; {self.summary}"
 
 
@@ -90,7 +90,7 @@ class Inside:
         place = str(Place(self.index, self.value, self.count, self.shape))
         if not self.is_first:
             place = place.replace("the first of", "one of")
-        lines = [f"  inside, {self.line[0]}:{self.line[1]}: {what} gave {place}"]
+        lines = [f"  inside {self.function} at {self.line[0]}:{self.line[1]}: {what} gave {place}"]
         return "\n".join(lines + [f"    {operand}" for operand in self.operands])
 
 
@@ -194,7 +194,7 @@ def operands(values: Mapping[str, Any], place: Place, *, each: bool = True) -> t
         each: numbers at the same place may belong together; they do where the shapes fit.
     """
     values = {name: x.data if isinstance(x, Tensor) else x for name, x in values.items()}
-    arrays = {name: to_host(x) for name, x in values.items() if hasattr(x, "dtype") and hasattr(x, "shape")}
+    arrays = {name: to_host(x) for name, x in values.items() if _is_array(x)}
     elementwise = each and fit(place.shape, *(a.shape for a in arrays.values()))
     found = []
     for name, x in values.items():
@@ -205,6 +205,10 @@ def operands(values: Mapping[str, Any], place: Place, *, each: bool = True) -> t
         elif is_number(x):
             found.append(Operand(name, float(x), None))
     return tuple(found)
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type)  # np.float32 has both
 
 
 def fit(shape: tuple[int, ...], *shapes: tuple[int, ...]) -> bool:

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import functools
 import operator
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
 
 from autograd.backends import Array
 from autograd.debug.nonfinite_origin import fit
-from autograd.debug.repeatable import is_stepped_over
-from autograd.debug.rerun import FILE, Site, copy_of
+from autograd.debug.repeatable import UNCHANGING, CannotTell, is_stepped_over, only_computes
+from autograd.debug.rerun import FILE, Copy, Site, copy_of
 
 MADE, SPOILT = "made", "spoilt"  # out of finite numbers; NaN out of infinities
-_AT_MOST = 100_000  # expressions; a loop over numbers would take minutes
-_COMPUTING = {"builtins", "cmath", "functools", "itertools", "math", "numpy", "operator", "scipy"}
-_VALUES = (np.ndarray, np.generic, np.ufunc, np.dtype, int, float, complex, str, bytes, tuple, range, slice)
+_CANDIDATES = 16  # events kept of each kind
+Operands = list[tuple[str, Any]]  # with their text
 _Key = tuple[Site, int, str]
-
-
-class CannotTell(Exception):
-    """The function cannot be run again without leaving traces, or would take too long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,40 +53,46 @@ class Event:
 class Run:
     """
     Args:
+        copies: of the functions that ran before; grows.
+        until: when to give up, by `time.monotonic()`.
         mend: kinds of events whose numbers become 1 as they are made.
         spare: of this event, not those at these places, booleans of its value's shape.
         keep: the event whose operands to copy.
 
     Attributes:
-        events: in order; also of what was mended.
-        unclear: a call made such numbers in place, or in one of several arrays.
-        kept: the operands by their text, and the value, of the event to keep.
+        events: the first of each kind, in order; also of what was mended.
+        unclear: a call made such numbers in place, in one of several arrays, or out of what cannot be looked at.
+        kept: the operands and the value of the event to keep.
     """
 
     def __init__(
-        self, mend: tuple[str, ...] = (), spare: tuple[Event, Array] | None = None, keep: Event | None = None
+        self,
+        copies: dict[FunctionType, Copy],
+        until: float,
+        mend: tuple[str, ...] = (),
+        spare: tuple[Event, Array] | None = None,
+        keep: Event | None = None,
     ) -> None:
+        self._copies, self._until = copies, until
         self._mend, self._spare, self._keep = mend, spare, keep
-        self.events: list[Event] = []
+        self.events: dict[str, list[Event]] = {MADE: [], SPOILT: []}
         self.unclear = False
-        self.kept: tuple[dict[str, Any], Any] | None = None
+        self.kept: tuple[Operands, Any] | None = None
         self._counts: Counter[Site] = Counter()
-        self._n = 0
+        self._seen: dict[FunctionType, FunctionType] = {}
 
-    def of(self, function: Callable[..., Any], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
-        """What the function returns.
+    def again(self, f: FunctionType) -> FunctionType:
+        """The function, seen by this run.
 
         Raises:
-            CannotTell: its source cannot be run again.
+            CannotTell: it cannot be run again.
         """
-        again = self._copy(function)
-        if again is None:
-            raise CannotTell
-        return again(*arguments, **attributes)
-
-    def _copy(self, f: Any) -> FunctionType | None:
-        copy = copy_of(f) if isinstance(f, FunctionType) else None
-        return None if copy is None else copy.seen_by(_Eyes(self, copy.sites))
+        if f.__code__.co_filename == FILE:
+            return f  # it was defined in a copy
+        if f not in self._seen:
+            copy = self._copies[f] = self._copies.get(f) or copy_of(f)
+            self._seen[f] = copy.seen_by(_Eyes(self, copy.sites))
+        return self._seen[f]
 
     def call(self, site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call of the function.
@@ -100,50 +102,48 @@ class Run:
         """
         if f is print or f is breakpoint:
             return None  # once is enough
-        if isinstance(f, FunctionType):
-            again = f if f.__code__.co_filename == FILE else self._copy(f)  # the one was defined in a copy
-            if again is not None:
-                return again(*args, **kwargs)
-            if not is_stepped_over(f):
-                raise CannotTell
-        elif not _only_computes(f, site) or any(isinstance(x, FunctionType) for x in (*args, *kwargs.values())):
+        if isinstance(f, FunctionType) and not is_stepped_over(f):
+            return self.again(f)(*args, **kwargs)
+        if any(isinstance(x, FunctionType) for x in (*args, *kwargs.values())):
+            raise CannotTell
+        if not isinstance(f, FunctionType) and not only_computes(f):
             raise CannotTell
         each = isinstance(f, np.ufunc) and f.signature is None
         return self.look(site, _operands(site, f, args, kwargs), lambda: f(*args, **kwargs), each=each)
 
-    def look(self, site: Site, named: dict[str, Any], compute: Callable[[], Any], *, each: bool) -> Any:
+    def look(self, site: Site, operands: Operands, compute: Callable[[], Any], *, each: bool) -> Any:
         """The value of an expression.
 
         Args:
-            named: its operands by their text.
             each: it takes numbers that stand at the same place, one by one.
 
         Raises:
             CannotTell: this has been going on for long.
         """
-        self._n += 1
-        if self._n > _AT_MOST:
+        if time.monotonic() > self._until:
             raise CannotTell
         nth = self._counts[site]
         self._counts[site] += 1
         if self._keep is not None and self._keep.key[:2] == (site, nth):  # an operator like += will change them
-            named = {name: x.copy() if isinstance(x, np.ndarray) else x for name, x in named.items()}
-        numbers = [x for x in named.values() if _is_numeric(x)]
+            operands = [(text, x.copy() if isinstance(x, np.ndarray) else x) for text, x in operands]
+        numbers = [x for _, x in operands if is_numeric(x)]
+        are_all = all(is_numeric(x) or isinstance(x, UNCHANGING) for _, x in operands)
         infinite = [np.isinf(x) for x in numbers]
         nan = [np.isnan(x) for x in numbers]
         y = compute()
-        if not _is_numeric(y):
-            several = y if isinstance(y, list | tuple) else numbers if y is None else []
+        if not is_numeric(y) or not are_all:
+            several = y if isinstance(y, list | tuple) else numbers if y is None else [y]
             were_finite = not any(map(np.any, infinite + nan))
-            self.unclear |= were_finite and not all(np.isfinite(x).all() for x in several if _is_numeric(x))
+            self.unclear |= were_finite and not all(np.isfinite(x).all() for x in several if is_numeric(x))
             return y
         if not numbers or np.isfinite(y).all():
             return y
         for kind, wrong in _kinds(y, infinite, nan, each=each):
             event = Event(site, nth, kind, each, wrong)
-            self.events.append(event)
+            if len(self.events[kind]) < _CANDIDATES:
+                self.events[kind].append(event)
             if self._keep is not None and self._keep.key == event.key:
-                self.kept = named, y.copy() if isinstance(y, np.ndarray) else y
+                self.kept = operands, np.array(y)
             if kind in self._mend:
                 y = self._mended(y, event)
         return y
@@ -170,9 +170,9 @@ class _Eyes:
     def binary(self, number: int, a: Any, b: Any) -> Any:
         """a * b, and so on; a *= b."""
         site = self._sites[number]
-        named = {str(site.operands[0]): a, str(site.operands[1]): b}
+        operands = [(str(text), x) for text, x in zip(site.operands, (a, b), strict=True)]
         compute = functools.partial(getattr(operator, site.symbol), a, b)
-        return self._run.look(site, named, compute, each=not site.symbol.endswith("matmul"))
+        return self._run.look(site, operands, compute, each=not site.symbol.endswith("matmul"))
 
     augmented = binary
 
@@ -180,26 +180,16 @@ class _Eyes:
         """array[index] *= b"""
         array[index] = self.binary(number, array[index], b)
 
-    def stored(self, number: int, array: Any, x: Any) -> Any:
-        """x of array[index] = x, in the array's dtype: it may be too large for that."""
-        if not isinstance(array, np.ndarray) or not _is_numeric(x) or np.can_cast(np.asarray(x).dtype, array.dtype):
-            return x
-        site = self._sites[number]
-        return self._run.look(site, {str(site.operands[0]): x}, lambda: np.asarray(x).astype(array.dtype), each=True)
+    def stored(self, number: int, x: Any, array: Any, index: Any) -> None:
+        """array[index] = x, in the array's dtype: it may be too large for that."""
+        if isinstance(array, np.ndarray) and is_numeric(x) and not np.can_cast(np.asarray(x).dtype, array.dtype):
+            site = self._sites[number]
+            cast = functools.partial(np.asarray(x).astype, array.dtype)
+            x = self._run.look(site, [(str(site.operands[0]), x)], cast, each=True)
+        array[index] = x
 
 
-def _only_computes(f: Any, site: Site) -> bool:
-    """Whether a callable that is no function of Python's, or a method, leaves nothing behind."""
-    owner = getattr(f, "__self__", None)
-    if isinstance(owner, list | dict | set):
-        return site.is_own
-    if owner is None or isinstance(owner, ModuleType | type):
-        module = getattr(f, "__module__", None) or getattr(owner, "__name__", None) or ""
-        return module.partition(".")[0] in _COMPUTING and not getattr(f, "__name__", "").startswith("save")
-    return isinstance(owner, _VALUES) and f.__name__ not in {"dump", "tofile"}
-
-
-def _operands(site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _operands(site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operands:
     """What a call takes numbers from: not what it writes to."""
     receiver, *texts = site.operands
     owner = getattr(f, "__self__", None)
@@ -209,15 +199,20 @@ def _operands(site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     written = {i for i, name in enumerate(kwargs, len(args)) if name == "out"}
     if isinstance(f, np.ufunc):
         written |= set(range(f.nin, len(args)))
-    named = {str(receiver): owner} if isinstance(owner, np.ndarray | np.generic) else {}
+    found = [] if isinstance(owner, ModuleType | type | NoneType) else [(str(receiver), owner)]
     for i, (text, x) in enumerate(zip(texts, values, strict=True)):
         if i not in written:
-            several = isinstance(x, list | tuple)
-            named |= {f"{text}[{j}]": part for j, part in enumerate(x)} if several else {str(text): x}
-    return named
+            found += _parts(str(text), x)
+    return found
 
 
-def _is_numeric(x: Any) -> bool:
+def _parts(text: str, x: Any) -> Operands:
+    if not isinstance(x, list | tuple):
+        return [(text, x)]
+    return [part for i, item in enumerate(x) for part in _parts(f"{text}[{i}]", item)]
+
+
+def is_numeric(x: Any) -> bool:
     """Whether it is, or holds, numbers that might not be finite or come of such."""
     if isinstance(x, np.ndarray | np.generic):
         return x.dtype.kind not in "OSUMm"

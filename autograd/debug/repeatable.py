@@ -1,4 +1,8 @@
-"""Whether a function can be run again without anybody noticing: as far as its source tells, it only computes."""
+"""Whether a function can be run again without anybody noticing, and with what.
+
+What a run has from outside, arguments and variables alike, it is handed so that it cannot change it: arrays read-only,
+and of all else only what never changes. What needs more, or may reach further in other ways, is not run again.
+"""
 
 from __future__ import annotations
 import __future__
@@ -7,13 +11,100 @@ import ast
 import functools
 import inspect
 import operator
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, ModuleType, NoneType
+from typing import Any
 
+import numpy as np
+
+from autograd.backends import to_host
 from autograd.debug.debuggers import HELPERS
-from autograd.debug.in_place import changed_arguments, root_of
+from autograd.tensor import Tensor
 
 FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
-_LEAVING_TRACES = {"delattr", "eval", "exec", "input", "setattr"}
+_NUMPY_FUNCTION: type = type(np.sum)
+_CALLABLE = (FunctionType, BuiltinFunctionType, type, np.ufunc, _NUMPY_FUNCTION)
+UNCHANGING = (int, float, complex, str, bytes, slice, range, np.generic, np.dtype, EllipsisType, NoneType, *_CALLABLE)
+_COMPUTING = {"builtins", "cmath", "functools", "itertools", "math", "numpy", "operator", "scipy"}
+_OWNERS = (np.ndarray, np.generic, np.ufunc, np.dtype, int, float, complex, str, bytes, tuple, list, dict, set)
+_WRITING = {"dump", "memmap", "setflags", "tofile"}
+_OF_THE_FRAME = {"delattr", "dir", "eval", "exec", "globals", "input", "locals", "setattr", "super", "vars"}
+_REFUSED = (ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom, ast.ClassDef, ast.Match)
+
+
+class CannotTell(Exception):
+    """A function cannot be run again without leaving traces, or would take too long."""
+
+
+def frozen(x: Any) -> Any:
+    """The same value such that nobody who is handed it can change it: of an array a view that is read-only.
+
+    Raises:
+        CannotTell: it may change, as a list may, or an object of the user's.
+    """
+    x = x.data if isinstance(x, Tensor) else x
+    if type(x) is tuple:
+        return tuple(map(frozen, x))
+    if isinstance(x, ModuleType):
+        return x
+    if isinstance(x, UNCHANGING):
+        if isinstance(getattr(x, "__self__", None), ModuleType | type | NoneType):  # else the method of an object
+            return x
+    elif hasattr(x, "dtype") and hasattr(x, "shape"):
+        view = to_host(x).view()
+        view.flags.writeable = False
+        return view
+    raise CannotTell
+
+
+def variables(function: FunctionType, tree: ast.FunctionDef) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The globals and the variables of enclosing functions that the function uses, frozen.
+
+    Raises:
+        CannotTell: it uses others, or may change anything else but what its own names stand for.
+    """
+    used = _names_in(function.__code__)
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & used & set(function.__globals__)
+    outer = {name: frozen(function.__globals__[name]) for name in named}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    enclosing = {name: frozen(cell.cell_contents) for name, cell in cells}
+    for node in ast.walk(tree):
+        if isinstance(node, _REFUSED) or (isinstance(node, ast.Name) and node.id in _OF_THE_FRAME):
+            raise CannotTell
+        if isinstance(node, ast.Attribute):
+            x = _value(node, outer | enclosing)
+            if not isinstance(node.ctx, ast.Load) or frozen(x) is not x:
+                raise CannotTell
+    return outer, enclosing
+
+
+def _names_in(code: CodeType) -> set[str]:
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*map(_names_in, inner))
+
+
+def _value(node: ast.AST, outside: dict[str, Any]) -> Any:
+    """What a module, class or function from outside has by that name; None of anything else."""
+    if isinstance(node, ast.Name):
+        return outside.get(node.id)
+    owner = _value(node.value, outside) if isinstance(node, ast.Attribute) else None
+    return getattr(owner, node.attr, None) if isinstance(owner, ModuleType | FunctionType | type) else None
+
+
+def only_computes(f: Any) -> bool:
+    """Whether a callable that is no function of Python's leaves nothing behind but in what it is handed."""
+    owner, name = getattr(f, "__self__", None), getattr(f, "__name__", "")
+    if name in _WRITING or name.startswith("save"):
+        return False
+    if owner is None or isinstance(owner, ModuleType | type):
+        module = getattr(f, "__module__", None) or getattr(owner, "__name__", None) or ""
+        return module.partition(".")[0] in _COMPUTING
+    return isinstance(owner, _OWNERS)
+
+
+def is_stepped_over(function: FunctionType) -> bool:
+    """By debuggers, as a helper that has nothing to show."""
+    module = function.__module__ or ""
+    return any(module == helper or module.startswith(f"{helper}.") for helper in HELPERS)
 
 
 def is_as_imported(function: FunctionType) -> bool:
@@ -25,21 +116,3 @@ def is_as_imported(function: FunctionType) -> bool:
         found += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
     same = operator.attrgetter("co_qualname", "co_firstlineno", "co_code", "co_names", "co_consts")
     return any(same(code) == same(own) for code in found)
-
-
-def is_stepped_over(function: FunctionType) -> bool:
-    """By debuggers, as a helper that has nothing to show."""
-    module = function.__module__ or ""
-    return any(module == helper or module.startswith(f"{helper}.") for helper in HELPERS)
-
-
-def leaves_traces(node: ast.AST, own: set[str], function: FunctionType) -> bool:
-    """Whether it may change anything but what the function's own names stand for; or needs more care than is taken."""
-    if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        return isinstance(node, ast.Attribute) or root_of(node) not in own
-    if isinstance(node, ast.Call):
-        changed = [a for a in changed_arguments(node, function) if isinstance(a, ast.Name | ast.Subscript)]
-        return any(root_of(a) not in own for a in changed)
-    if isinstance(node, ast.Name):
-        return node.id in _LEAVING_TRACES
-    return isinstance(node, ast.Global | ast.Nonlocal | ast.ClassDef | ast.Match)
