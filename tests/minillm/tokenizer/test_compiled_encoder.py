@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -252,12 +251,10 @@ def test_the_tokenizer_uses_it_where_kernels_are_compiled(
 
 @needs_machine_code
 @pytest.mark.parametrize("alphabet", ["a", "-", " ", "aeinorst", "中"])
-def test_a_million_characters_without_a_cut_take_no_second(compiled: Encoder, alphabet: str) -> None:
-    text = "".join(random.Random(0).choices(alphabet, k=1_000_000))
-    start = time.thread_time()  # of this thread's own work: not while others have the core
-    ids = compiled.encode(text)
-    assert time.thread_time() - start < 1
-    assert 0 < len(ids) < len(text.encode())
+def test_a_million_characters_without_a_cut_are_encoded(compiled: Encoder, alphabet: str) -> None:
+    """In quadratic time this would take hours; benchmarks/tokenizer measures it."""
+    ids = compiled.encode("".join(random.Random(0).choices(alphabet, k=1_000_000)))
+    assert 0 < len(ids) < 1_000_000 * len(alphabet[0].encode())
     assert all(len(idle._ids) < 1 << 23 for idle in compiled._idle)  # buffers of such a size are not kept
 
 
