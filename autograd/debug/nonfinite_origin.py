@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import numbers
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,6 @@ from autograd.tensor import Tensor
 
 _ENDS = 4  # ops shown at each end of a long chain
 _LONGEST = 120  # characters shown of a statement
-_TARGET = re.compile(r"(\w+)(?:: [^=]+)? \S*= ")  # "e = ", "e: Array = ", "e -= "
 
 
 @dataclass(frozen=True)
@@ -71,22 +69,10 @@ class Inside:
     shape: tuple[int, ...]
     operands: tuple[Operand, ...]
 
-    @property
-    def name(self) -> str:
-        """The local variable that the value is bound to; "" if none."""
-        target = _TARGET.match(self.code)
-        return target[1] if target and self._is_whole else ""
-
-    @property
-    def _is_whole(self) -> bool:
-        """Whether the expression is all that the statement computes."""
-        return self.code in (self.expression, f"return {self.expression}") or self.code.endswith(
-            f" = {self.expression}"
-        )
-
     def __str__(self) -> str:
-        code = _shortened(self.code or self.expression)
-        what = code if self._is_whole or not self.code else f"{code}, whose {_shortened(self.expression)}"
+        whole, expression = _shortened(self.code or self.expression), _shortened(self.expression)
+        is_whole = whole in (expression, f"return {expression}") or whole.endswith(f" = {expression}")
+        what = whole if is_whole else f"{whole}, whose {expression}"
         place = str(Place(self.index, self.value, self.count, self.shape))
         if not self.is_first:
             place = place.replace("the first of", "one of")

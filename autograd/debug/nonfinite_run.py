@@ -10,7 +10,7 @@ import operator
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
@@ -24,10 +24,9 @@ from autograd.debug.rerun import FILE, Copy, Site, copy_of
 MADE, SPOILT = "made", "spoilt"  # out of finite numbers; NaN out of infinities
 _CANDIDATES = 16  # events kept of each kind
 Operands = list[tuple[str, Any]]  # with their text
-_Key = tuple[Site, int, str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Event:
     """An expression made numbers that are not finite.
 
@@ -42,12 +41,8 @@ class Event:
     site: Site
     nth: int
     kind: str
-    each: bool
-    wrong: Array
-
-    @property
-    def key(self) -> _Key:
-        return self.site, self.nth, self.kind
+    each: bool = field(compare=False)
+    wrong: Array = field(compare=False)
 
 
 class Run:
@@ -91,11 +86,11 @@ class Run:
             return f  # it was defined in a copy
         if f not in self._seen:
             copy = self._copies[f] = self._copies.get(f) or copy_of(f)
-            self._seen[f] = copy.seen_by(_Eyes(self, copy.sites))
+            self._seen[f] = copy.seen_by(self)
         return self._seen[f]
 
-    def call(self, site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call of the function.
+    def call(self, site: Site, f: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """f(*args, **kwargs)
 
         Raises:
             CannotTell: it may do more than compute, such as draw random numbers.
@@ -109,9 +104,26 @@ class Run:
         if not isinstance(f, FunctionType) and not only_computes(f):
             raise CannotTell
         each = isinstance(f, np.ufunc) and f.signature is None
-        return self.look(site, _operands(site, f, args, kwargs), lambda: f(*args, **kwargs), each=each)
+        return self._look(site, _operands(site, f, args, kwargs), lambda: f(*args, **kwargs), each=each)
 
-    def look(self, site: Site, operands: Operands, compute: Callable[[], Any], *, each: bool) -> Any:
+    def binary(self, site: Site, a: Any, b: Any) -> Any:
+        """a * b, and so on; the value of a *= b."""
+        operands = [(str(text), x) for text, x in zip(site.operands, (a, b), strict=True)]
+        compute = functools.partial(getattr(operator, site.symbol), a, b)
+        return self._look(site, operands, compute, each=not site.symbol.endswith("matmul"))
+
+    def augmented_item(self, site: Site, array: Any, index: Any, b: Any) -> None:
+        """array[index] *= b"""
+        array[index] = self.binary(site, array[index], b)
+
+    def stored(self, site: Site, x: Any, array: Any, index: Any) -> None:
+        """array[index] = x, in the array's dtype: it may be too large for that."""
+        if isinstance(array, np.ndarray) and is_numeric(x) and not np.can_cast(np.asarray(x).dtype, array.dtype):
+            cast = functools.partial(np.asarray(x).astype, array.dtype)
+            x = self._look(site, [(str(site.operands[0]), x)], cast, each=True)
+        array[index] = x
+
+    def _look(self, site: Site, operands: Operands, compute: Callable[[], Any], *, each: bool) -> Any:
         """The value of an expression.
 
         Args:
@@ -124,7 +136,10 @@ class Run:
             raise CannotTell
         nth = self._counts[site]
         self._counts[site] += 1
-        if self._keep is not None and self._keep.key[:2] == (site, nth):  # an operator like += will change them
+        if self._keep is not None and (self._keep.site, self._keep.nth) == (
+            site,
+            nth,
+        ):  # an operator like += will change them
             operands = [(text, x.copy() if isinstance(x, np.ndarray) else x) for text, x in operands]
         numbers = [x for _, x in operands if is_numeric(x)]
         are_all = all(is_numeric(x) or isinstance(x, UNCHANGING) for _, x in operands)
@@ -142,7 +157,7 @@ class Run:
             event = Event(site, nth, kind, each, wrong)
             if len(self.events[kind]) < _CANDIDATES:
                 self.events[kind].append(event)
-            if self._keep is not None and self._keep.key == event.key:
+            if event == self._keep:
                 self.kept = operands, np.array(y)
             if kind in self._mend:
                 y = self._mended(y, event)
@@ -150,43 +165,12 @@ class Run:
 
     def _mended(self, y: Any, event: Event) -> Any:
         wrong = event.wrong
-        if self._spare is not None and self._spare[0].key == event.key and self._spare[1].shape == wrong.shape:
+        if self._spare is not None and self._spare[0] == event:
             wrong = wrong & ~self._spare[1]
         if isinstance(y, np.ndarray):
             y[wrong] = 1  # in place: it may be what an operator like += has changed
             return y
         return type(y)(1) if wrong.any() else y
-
-
-class _Eyes:
-    """What the copy of one function hands its expressions to, by the number of their site."""
-
-    def __init__(self, run: Run, sites: tuple[Site, ...]) -> None:
-        self._run, self._sites = run, sites
-
-    def call(self, number: int, f: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._run.call(self._sites[number], f, args, kwargs)
-
-    def binary(self, number: int, a: Any, b: Any) -> Any:
-        """a * b, and so on; a *= b."""
-        site = self._sites[number]
-        operands = [(str(text), x) for text, x in zip(site.operands, (a, b), strict=True)]
-        compute = functools.partial(getattr(operator, site.symbol), a, b)
-        return self._run.look(site, operands, compute, each=not site.symbol.endswith("matmul"))
-
-    augmented = binary
-
-    def augmented_item(self, number: int, array: Any, index: Any, b: Any) -> None:
-        """array[index] *= b"""
-        array[index] = self.binary(number, array[index], b)
-
-    def stored(self, number: int, x: Any, array: Any, index: Any) -> None:
-        """array[index] = x, in the array's dtype: it may be too large for that."""
-        if isinstance(array, np.ndarray) and is_numeric(x) and not np.can_cast(np.asarray(x).dtype, array.dtype):
-            site = self._sites[number]
-            cast = functools.partial(np.asarray(x).astype, array.dtype)
-            x = self._run.look(site, [(str(site.operands[0]), x)], cast, each=True)
-        array[index] = x
 
 
 def _operands(site: Site, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operands:

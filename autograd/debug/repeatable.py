@@ -56,25 +56,25 @@ def frozen(x: Any) -> Any:
     raise CannotTell
 
 
-def variables(function: FunctionType, tree: ast.FunctionDef) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The globals and the variables of enclosing functions that the function uses, frozen.
+def variables(function: FunctionType, tree: ast.FunctionDef) -> dict[str, Any]:
+    """Those that the function has from outside, globals and of enclosing functions, frozen.
 
     Raises:
         CannotTell: it uses others, or may change anything else but what its own names stand for.
     """
-    used = _names_in(function.__code__)
-    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & used & set(function.__globals__)
-    outer = {name: frozen(function.__globals__[name]) for name in named}
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    enclosing = {name: frozen(cell.cell_contents) for name, cell in cells}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & _names_in(function.__code__)
+    outside = {name: x for name, x in function.__globals__.items() if name in names}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        outside[name] = cell.cell_contents
+    outside = {name: frozen(x) for name, x in outside.items()}
     for node in ast.walk(tree):
         if isinstance(node, _REFUSED) or (isinstance(node, ast.Name) and node.id in _OF_THE_FRAME):
             raise CannotTell
         if isinstance(node, ast.Attribute):
-            x = _value(node, outer | enclosing)
+            x = _value(node, outside)
             if not isinstance(node.ctx, ast.Load) or frozen(x) is not x:
                 raise CannotTell
-    return outer, enclosing
+    return outside
 
 
 def _names_in(code: CodeType) -> set[str]:
@@ -86,8 +86,10 @@ def _value(node: ast.AST, outside: dict[str, Any]) -> Any:
     """What a module, class or function from outside has by that name; None of anything else."""
     if isinstance(node, ast.Name):
         return outside.get(node.id)
-    owner = _value(node.value, outside) if isinstance(node, ast.Attribute) else None
-    return getattr(owner, node.attr, None) if isinstance(owner, ModuleType | FunctionType | type) else None
+    if isinstance(node, ast.Attribute):
+        owner = _value(node.value, outside)
+        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType | FunctionType | type) else None
+    return None
 
 
 def only_computes(f: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from dataclasses import dataclass
-from types import CellType, CodeType, FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from autograd.debug.repeatable import FUTURE, CannotTell, frozen, is_as_imported, variables
@@ -18,6 +18,7 @@ from autograd.debug.source import listing, parsed
 
 FILE = "<a function once more>"  # of the compiled copies: no debugger has a breakpoint there
 _EYES = "_autograd_eyes"  # in the copies, what expressions are handed to
+_SITES = "_autograd_sites"  # and what they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +52,17 @@ class Copy:
     Attributes:
         original: the function.
         code: of the copy.
-        sites: what its expressions are numbered by.
-        outer: the globals it uses.
-        enclosing: the variables of enclosing functions it uses.
+        variables: those it has from outside, and its sites.
     """
 
     original: FunctionType
     code: CodeType
-    sites: tuple[Site, ...]
-    outer: dict[str, Any]
-    enclosing: dict[str, Any]
+    variables: dict[str, Any]
 
     def seen_by(self, eyes: object) -> FunctionType:
-        """The copy, whose expressions call the methods `binary`, `augmented`, `augmented_item`, `call` and `stored`."""
-        f, cells = self.original, self.enclosing | {_EYES: eyes}
-        closure = tuple(CellType(cells[name]) for name in self.code.co_freevars)
-        function = FunctionType(self.code, dict(self.outer), f.__name__, frozen(f.__defaults__), closure)
+        """The copy, whose expressions call the methods `binary`, `augmented_item`, `call` and `stored`."""
+        f = self.original
+        function = FunctionType(self.code, self.variables | {_EYES: eyes}, f.__name__, frozen(f.__defaults__))
         function.__kwdefaults__ = {name: frozen(x) for name, x in (f.__kwdefaults__ or {}).items()}
         return function
 
@@ -80,25 +76,17 @@ def copy_of(function: FunctionType) -> Copy:
     tree = parsed(own)
     if tree is None or hasattr(function, "__wrapped__") or not is_as_imported(function):
         raise CannotTell
-    outer, enclosing = variables(function, tree)
-    code = function.__code__
-    marked = _Marked(code, own.lines)
+    outside = variables(function, tree)
+    marked = _Marked(function.__code__, own.lines)
     tree.body = [marked.visit(statement) for statement in tree.body]
-    outside = ast.parse(f"def outside({', '.join((*code.co_freevars, _EYES))}): pass")
-    (definition,) = outside.body
-    assert isinstance(definition, ast.FunctionDef)
-    definition.body = [tree]
-    ast.fix_missing_locations(outside)
-    (enclosed,) = _codes_in(compile(outside, FILE, "exec", code.co_flags & FUTURE, dont_inherit=True), "outside")
-    return Copy(function, _codes_in(enclosed, tree.name)[-1], tuple(marked.sites), outer, enclosing)
-
-
-def _codes_in(code: CodeType, name: str) -> list[CodeType]:
-    return [constant for constant in code.co_consts if isinstance(constant, CodeType) and constant.co_name == name]
+    flags = function.__code__.co_flags & FUTURE
+    module = compile(ast.fix_missing_locations(ast.Module([tree], [])), FILE, "exec", flags, dont_inherit=True)
+    codes = [x for x in module.co_consts if isinstance(x, CodeType) and x.co_name == tree.name]
+    return Copy(function, codes[-1], outside | {_SITES: marked.sites})
 
 
 class _Marked(ast.NodeTransformer):
-    """Hands each operator and call to the eyes: `a * b` becomes `eyes.binary(3, a, b)`."""
+    """Hands each operator and call to the eyes: `a * b` becomes `eyes.binary(sites[3], a, b)`."""
 
     def __init__(self, code: CodeType, lines: list[str]) -> None:
         self.sites: list[Site] = []
@@ -142,7 +130,7 @@ class _Marked(ast.NodeTransformer):
             return _at(ast.Expr(self._handed("augmented_item", site, node, [whole, index, value])), node)
         assert isinstance(target, ast.Name)  # attributes are refused
         now = _at(ast.Name(target.id, ast.Load()), node)
-        return _at(ast.Assign([target], self._handed("augmented", site, node, [now, value])), node)
+        return _at(ast.Assign([target], self._handed("binary", site, node, [now, value])), node)
 
     def visit_Assign(self, node: ast.Assign) -> Any:
         target = node.targets[0]
@@ -160,8 +148,9 @@ class _Marked(ast.NodeTransformer):
     def _handed(
         self, method: str, site: int, node: ast.AST, args: list[ast.expr], keywords: list[ast.keyword] | None = None
     ) -> Any:
-        eyes = ast.Attribute(ast.Name(_EYES, ast.Load()), method, ast.Load())
-        return _at(ast.Call(eyes, [ast.Constant(site), *args], keywords or []), node)
+        look = ast.Attribute(ast.Name(_EYES, ast.Load()), method, ast.Load())
+        which = ast.Subscript(ast.Name(_SITES, ast.Load()), ast.Constant(site), ast.Load())
+        return _at(ast.Call(look, [which, *args], keywords or []), node)
 
 
 _SYMBOLS = {

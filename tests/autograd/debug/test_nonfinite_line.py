@@ -6,11 +6,15 @@ What a statement says is evaluated again by Python itself, which is stopped at t
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
+import itertools
 import random
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -172,7 +176,6 @@ def test_scores_of_attention_that_overflow_are_named_with_the_line_of_their_prod
     assert inside.function == "attention_probs"
     assert inside.line == line_with(attention_probs, "scores = ")
     assert inside.code == "scores = (q * (1 / D**0.5)) @ k.swapaxes(-1, -2)"
-    assert inside.name == "scores"
     assert [operand.name for operand in inside.operands] == ["q * (1 / D**0.5)", "k.swapaxes(-1, -2)"]
     assert inside.shape == (1, 2, 4, 4)
     assert np.isinf(inside.value)
@@ -218,7 +221,7 @@ def test_layernorm_of_large_numbers_is_finite_and_of_the_largest_it_is_the_mean_
         layernorm(leaf(x * 1e20, "float32"), one, one).sum()
     inside = told(found_in(lambda: layernorm(leaf(x * 8e37, "float32"), one, one).sum()))
     assert inside.line == line_with(layernorm_forward, "mean = ")
-    assert (inside.name, inside.expression, inside.index) == ("mean", "x.mean(-1, keepdims=True)", (0, 0))
+    assert (inside.code, inside.index) == ("mean = x.mean(-1, keepdims=True)", (0, 0))
     inside = told(found_in(backward_of(layernorm, leaf(x, "float32"), leaf(x[0] * 1e20, "float32"), None, dy=1e30)))
     assert inside.line == line_with(layernorm_backward, "dxhat = ")
     assert inside.code == "dxhat = dy * weight"
@@ -229,7 +232,7 @@ def test_logits_that_are_infinite_came_in_and_those_that_are_too_far_apart_are_n
     logits[0, 1], logits[0, 2] = -3e38, 3e38
     inside = told(found_in(backward_of(cross_entropy, leaf(logits, "float32"), targets)))
     assert inside.line == line_with(cross_entropy_forward, "shifted = ")
-    assert (inside.name, inside.index, inside.value) == ("shifted", (0, 1), -np.inf)
+    assert (inside.index, inside.value) == ((0, 1), -np.inf)
     values = {operand.name: operand.value for operand in inside.operands}
     assert values == {"x": pytest.approx(-3e38), "x.real.max(-1, keepdims=True)": pytest.approx(3e38)}
     logits[0, 2] = np.inf
@@ -241,7 +244,7 @@ def test_the_square_in_the_backward_of_gelu_is_named_and_not_the_overflows_that_
     found = found_in(backward_of(gelu_tanh, x))
     inside = told(found)
     assert inside.line == line_with(gelu_tanh_backward, "slope = ")
-    assert (inside.expression, inside.name) == ("3 * _CUBIC * x * x", "")
+    assert inside.expression == "3 * _CUBIC * x * x"
     assert "slope = _TWICE_SQRT_2_OVER_PI * (1 + 3 * _CUBIC * x * x), whose 3 * _CUBIC * x * x gave inf" in str(found)
     assert {operand.name for operand in inside.operands} == {"3 * _CUBIC * x", "x"}
 
@@ -251,7 +254,7 @@ def test_a_row_that_is_added_in_place_is_named_as_the_statement_stands() -> None
     run = backward_of(linear, *(leaf(a, "float32") for a in (x, weight, bias)))
     inside = told(found_in(run))
     assert inside.line == line_with(linear_forward, "y += bias")
-    assert (inside.code, inside.expression, inside.name, inside.index) == ("y += bias", "y += bias", "y", (0, 1))
+    assert (inside.code, inside.expression, inside.index) == ("y += bias", "y += bias", (0, 1))
     assert {operand.name: operand.value for operand in inside.operands} == {
         "y": pytest.approx(3e38),
         "bias": pytest.approx(2e38),
@@ -280,9 +283,9 @@ def test_the_overflow_in_a_naive_softmax_is_named_and_not_the_nan_it_becomes() -
         found = found_in(backward_of(own_op(softmax_forward), leaf([[1, 1000, 2]])), inf=inf)
         inside = told(found)
         assert inside.line == line_with(softmax_forward, "np.exp")
-        assert (inside.name, inside.index, inside.value) == ("e", (0, 1), np.inf)
-        line = f"  inside softmax_forward at {__file__}:{inside.line[1]}: e = np.exp(x) gave inf at [0, 1], the first of 1 among 3 numbers"
-        assert line in str(found).splitlines()
+        assert (inside.code, inside.index, inside.value) == ("e = np.exp(x)", (0, 1), np.inf)
+        line = f"  inside softmax_forward at {__file__}:{inside.line[1]}: e = np.exp(x) gave inf at [0, 1], "
+        assert f"\n{line}the first of 1 among 3 numbers\n" in str(found)
 
 
 # --------------------------------------------------------------------------------------- infinities put on purpose
@@ -370,7 +373,60 @@ def test_numbers_made_in_place_or_in_one_of_several_arrays_are_not_explained_by_
         assert found_in(lambda f=forward: own_op(f)(leaf([1, 2]))).inside is None  # type: ignore[misc]
 
 
+def test_infinities_that_an_expression_takes_from_where_they_cannot_be_seen_are_not_blamed_on_it() -> None:
+    table = (np.array([np.inf, 1.0]), np.array([1.0, 1.0]))
+
+    def of_a_generator(x: Any) -> Any:
+        total = sum((part for part in table), 0.0)
+        return np.cumsum(total * 2), ()
+
+    def of_nested_lists(x: Any) -> Any:
+        most = np.max([[1.0, np.inf], [2.0, 3.0]], axis=0, initial=0)
+        return np.cumsum(most * 2), ()
+
+    def of_a_dict(x: Any) -> Any:
+        bounds = {"upper": np.inf}
+        return np.cumsum(x * 0 + bounds.get("upper", 0.0)), ()
+
+    def taken_twice(x: Any) -> Any:
+        parts = [x, np.where(x > 0, np.inf, x)]
+        y = parts.pop() * parts.pop()
+        return np.cumsum(y), ()
+
+    for forward in (of_a_generator, of_nested_lists, of_a_dict, taken_twice):
+        assert found_in(lambda f=forward: own_op(f)(leaf([1, 1]))).inside is None  # type: ignore[misc]
+
+
 # ------------------------------------------------------------------------------------- functions as people write them
+def test_arguments_may_have_any_names() -> None:
+    def scaled(*, x: Any, site: Any, f: Any, self: Any) -> Any:
+        return x * site * f * self
+
+    def forward(x: Any) -> Any:
+        return scaled(x=x, site=2.0, f=1e200, self=1e200), ()
+
+    assert told(found_in(lambda: own_op(forward)(leaf([1, 1])))).expression == "x * site * f * self"
+
+
+def test_of_a_long_list_the_first_numbers_are_shown() -> None:
+    def forward(x: Any) -> Any:
+        numbers = [float(number) for number in x]
+        return x * sum(numbers, 1.0), ()
+
+    inside = told(found_in(lambda: own_op(forward)(leaf([1e307] * 100))))
+    assert inside.expression == "sum(numbers, 1.0)"
+    assert [operand.name for operand in inside.operands] == [f"numbers[{i}]" for i in range(8)]
+
+
+def test_what_the_function_calls_that_is_no_array_is_no_operand() -> None:
+    def forward(x: Any) -> Any:
+        half = x.astype(np.float16)
+        return np.asarray(half, np.float64) * 2, ()
+
+    (operand,) = told(found_in(lambda: own_op(forward)(leaf([1e6, 1])))).operands
+    assert operand.name == "x"
+
+
 def test_lines_in_loops_branches_helpers_and_closures_are_found() -> None:
     factor = 1e200
 
@@ -483,8 +539,89 @@ def adding_forward(x: Any) -> Any:
     return e + 1, ()
 
 
+def aliasing_forward(x: Any) -> Any:
+    kept = log
+    kept.append("called")
+    e = np.exp(x)
+    return e + 1, ()
+
+
+def viewing_forward(x: Any) -> Any:
+    part = buffer[:1]
+    part += 1
+    e = np.exp(x)
+    return e + 1, ()
+
+
+def appending_forward(x: Any) -> Any:
+    list(map(log.append, x[:1]))
+    e = np.exp(x)
+    return e + 1, ()
+
+
+def own_list_forward(x: Any) -> Any:
+    kept = own_list_forward.log  # type: ignore[attr-defined]
+    kept.append("called")
+    e = np.exp(x)
+    return e + 1, ()
+
+
+own_list_forward.log = log  # type: ignore[attr-defined]
+
+
 def note_call(_: Any = None) -> None:
     counts["calls"] += 1
+
+
+note = functools.partial(note_call)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    note_call()
+    yield
+
+
+class Noted:
+    def __enter__(self) -> None:
+        note_call()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+entered = Noted()
+
+
+def partial_forward(x: Any) -> Any:
+    note()
+    e = np.exp(x)
+    return e + 1, ()
+
+
+def entering_forward(x: Any) -> Any:
+    with entered:
+        e = np.exp(x)
+    return e + 1, ()
+
+
+def managing_forward(x: Any) -> Any:
+    with noted():
+        e = np.exp(x)
+    return e + 1, ()
+
+
+def noted_number(number: float) -> float:
+    note_call()
+    return number
+
+
+every = np.vectorize(noted_number, otypes=[float])
+
+
+def vectorized_forward(x: Any) -> Any:
+    e = np.exp(every(x[:1]))
+    return e + 1, ()
 
 
 def noting_forward(x: Any) -> Any:
@@ -509,12 +646,57 @@ def mapping_forward(x: Any) -> Any:
         noting_forward,
         mapping_forward,
         remembering_forward,
+        aliasing_forward,
+        viewing_forward,
+        appending_forward,
+        own_list_forward,
+        partial_forward,
+        entering_forward,
+        managing_forward,
+        vectorized_forward,
     ],
 )
 def test_a_function_that_leaves_traces_runs_once_and_nothing_is_said(forward: Function) -> None:
     before = n_calls + counts["calls"] + len(log) + buffer[0]
     assert found_in(lambda: own_op(forward)(leaf([1000, 1]))).inside is None
     assert n_calls + counts["calls"] + len(log) + buffer[0] == before + 1
+
+
+def test_what_an_op_is_handed_to_keep_something_in_is_written_once() -> None:
+    def forward(x: Any, *, kept: Any) -> Any:
+        kept["calls"] += 1
+        e = np.exp(x)
+        return e + 1, ()
+
+    def of_an_object(x: Any, *, kept: Any) -> Any:
+        kept.calls.append(1)
+        e = np.exp(x)
+        return e + 1, ()
+
+    numbers, thing = {"calls": 0}, SimpleNamespace(calls=[])
+    assert found_in(lambda: own_op(forward)(leaf([1000, 1]), kept=numbers)).inside is None
+    assert found_in(lambda: own_op(of_an_object)(leaf([1000, 1]), kept=thing)).inside is None
+    assert (numbers, thing.calls) == ({"calls": 1}, [1])
+
+
+def test_what_counts_or_writes_a_file_does_so_once(tmp_path: Path) -> None:
+    numbers, file = itertools.count(), tmp_path / "x.bin"
+    file.write_bytes(b"")
+
+    def forward(x: Any) -> Any:
+        next(numbers)
+        e = np.exp(x)
+        return e + 1, ()
+
+    def mapped(x: Any) -> Any:
+        np.memmap(str(file), "float64", "r+", shape=x.shape)[...] += 1
+        e = np.exp(x)
+        return e + 1, ()
+
+    assert found_in(lambda: own_op(forward)(leaf([1000, 1]))).inside is None
+    assert next(numbers) == 1
+    assert found_in(lambda: own_op(mapped)(leaf([1000, 1]))).inside is None
+    assert np.fromfile(file).tolist() == [1, 1]
 
 
 def seeded(module: Any) -> Any:
@@ -553,7 +735,7 @@ def test_with_dropout_no_key_is_drawn() -> None:
         key = stream.next_key()
         found = found_in(backward_of(attention, qkv, n_head=2, dropout=0.5, dropout_key=key))
     assert stream.calls == 1
-    assert told(found).name == "scores"
+    assert told(found).code.startswith("scores = ")
 
 
 def test_what_is_printed_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -562,7 +744,7 @@ def test_what_is_printed_is_printed_once(capsys: pytest.CaptureFixture[str]) -> 
         e = np.exp(x)
         return e + 1, ()
 
-    assert told(found_in(lambda: own_op(forward)(leaf([1000, 1])))).name == "e"
+    assert told(found_in(lambda: own_op(forward)(leaf([1000, 1])))).code.startswith("e = ")
     assert capsys.readouterr().out == "forward of (2,)\n"
 
 
@@ -668,7 +850,7 @@ def test_a_debugger_that_is_tracing_goes_on_and_does_not_step_in() -> None:
         assert sys.gettrace() is tracer
     finally:
         sys.settrace(before)
-    assert told(found).name == "e"
+    assert told(found).code.startswith("e = ")
     assert set(entered) >= {(__file__, "softmax_forward")}
     assert [name for file, name in entered if file.startswith("<a function")] == []
     assert entered.count((__file__, "softmax_forward")) > 0
@@ -680,7 +862,7 @@ def test_a_trace_around_it_goes_on() -> None:
         found = found_in(lambda: attention(qkv, n_head=2).sum())
         y = attention(leaf(np.ones((1, 4, 12))), n_head=2)
         y.sum().backward()
-    assert told(found).name == "scores"
+    assert told(found).code.startswith("scores = ")
     assert "attention" in names
 
 
