@@ -113,8 +113,13 @@ def is_as_imported(function: FunctionType) -> bool:
     """Whether the source is still that of the function: compiled, the whole file has the same code in this place."""
     own = function.__code__
     lines, _ = inspect.findsource(function)
-    found = [compile("".join(lines), "<source>", "exec", own.co_flags & FUTURE, dont_inherit=True)]
+    same = operator.attrgetter("co_qualname", "co_firstlineno", "co_code", "co_names", "co_consts")
+    return any(same(code) == same(own) for code in _codes_in("".join(lines), own.co_flags & FUTURE))
+
+
+@functools.lru_cache(8)  # files
+def _codes_in(source: str, flags: int) -> list[CodeType]:
+    found = [compile(source, "<source>", "exec", flags, dont_inherit=True)]
     for code in found:  # grows meanwhile
         found += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
-    same = operator.attrgetter("co_qualname", "co_firstlineno", "co_code", "co_names", "co_consts")
-    return any(same(code) == same(own) for code in found)
+    return found

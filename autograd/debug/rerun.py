@@ -127,10 +127,10 @@ class _Marked(ast.NodeTransformer):
         value = self.visit(node.value)
         if isinstance(target, ast.Subscript):
             whole, index = self.visit(target.value), _as_value(self.visit(target.slice))
-            return _at(ast.Expr(self._handed("augmented_item", site, node, [whole, index, value])), node)
+            return ast.copy_location(ast.Expr(self._handed("augmented_item", site, node, [whole, index, value])), node)
         assert isinstance(target, ast.Name)  # attributes are refused
-        now = _at(ast.Name(target.id, ast.Load()), node)
-        return _at(ast.Assign([target], self._handed("binary", site, node, [now, value])), node)
+        now = ast.copy_location(ast.Name(target.id, ast.Load()), node)
+        return ast.copy_location(ast.Assign([target], self._handed("binary", site, node, [now, value])), node)
 
     def visit_Assign(self, node: ast.Assign) -> Any:
         target = node.targets[0]
@@ -138,7 +138,7 @@ class _Marked(ast.NodeTransformer):
             return self.generic_visit(node)
         site = self._site(node, "", (self._text(node.value),))
         parts = [self.visit(node.value), self.visit(target.value), _as_value(self.visit(target.slice))]
-        return _at(ast.Expr(self._handed("stored", site, node, parts)), node)
+        return ast.copy_location(ast.Expr(self._handed("stored", site, node, parts)), node)
 
     def _site(self, node: ast.expr | ast.stmt, symbol: str, operands: tuple[str | None, ...]) -> int:
         name, file, symbol = self._code.co_name, self._code.co_filename, _SYMBOLS.get(symbol, symbol.lower())
@@ -150,7 +150,7 @@ class _Marked(ast.NodeTransformer):
     ) -> Any:
         look = ast.Attribute(ast.Name(_EYES, ast.Load()), method, ast.Load())
         which = ast.Subscript(ast.Name(_SITES, ast.Load()), ast.Constant(site), ast.Load())
-        return _at(ast.Call(look, [which, *args], keywords or []), node)
+        return ast.copy_location(ast.Call(look, [which, *args], keywords or []), node)
 
 
 _SYMBOLS = {
@@ -162,10 +162,6 @@ _SYMBOLS = {
     "BitXor": "xor",
 }
 _SYMBOLS |= {f"i{name}": f"i{symbol.rstrip('_')}" for name, symbol in _SYMBOLS.items()}
-
-
-def _at(node: Any, place: ast.AST) -> Any:
-    return ast.fix_missing_locations(ast.copy_location(node, place))
 
 
 def _as_value(index: ast.expr) -> ast.expr:
