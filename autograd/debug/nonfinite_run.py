@@ -57,7 +57,7 @@ class Run:
     Attributes:
         events: the first of each kind, in order; also of what was mended.
         unclear: a call made such numbers in place, in one of several arrays, or out of what cannot be looked at.
-        kept: the operands and the value of the event to keep.
+        kept: of the event to keep the operands, the value, and the value as it was then.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Run:
         self._mend, self._spare, self._keep = mend, spare, keep
         self.events: dict[str, list[Event]] = {MADE: [], SPOILT: []}
         self.unclear = False
-        self.kept: tuple[Operands, Any] | None = None
+        self.kept: tuple[Operands, Any, Array] | None = None
         self._counts: Counter[Site] = Counter()
         self._seen: dict[FunctionType, FunctionType] = {}
 
@@ -158,7 +158,7 @@ class Run:
             if len(self.events[kind]) < _CANDIDATES:
                 self.events[kind].append(event)
             if event == self._keep:
-                self.kept = operands, np.array(y)
+                self.kept = operands, y, np.array(y)
             if kind in self._mend:
                 y = self._mended(y, event)
         return y
