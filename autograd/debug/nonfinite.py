@@ -42,7 +42,7 @@ def debug(*models: Any, inf: bool = True) -> Iterator[None]:
     """Look for the first number that is not finite, in what ops compute and in gradients, inside the block.
 
     The error names the op, its layer, your line, the index, the operands and the way it went; also the line inside the
-    op's function, where its reference, run again on copies, tells it for certain. Fused ops run as their parts. NumPy's
+    op's function, where its reference, run again, tells it for certain. Fused ops run as their parts. NumPy's
     warnings about such numbers are off. Every op is followed by a look at its result, which on a GPU waits for it.
 
     Args:

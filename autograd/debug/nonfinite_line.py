@@ -23,7 +23,7 @@ from autograd.debug.nonfinite_run import MADE, SPOILT, Event, Run, is_numeric
 from autograd.debug.repeatable import frozen
 from autograd.debug.rerun import Copy
 
-_SECONDS = 10.0  # after which nothing is said
+_SECONDS = 30.0  # after which nothing is said, and after half of which it is enough to know the line
 _SHOWN = 8  # operands; a list may hold any number of them
 
 
@@ -127,21 +127,23 @@ class _Again:
         return None
 
     def _enough(self, event: Event, mend: tuple[str, ...]) -> Any:
-        """One of the event's numbers that makes the result wrong by itself, or else all; None if they do not."""
+        """Of the event's numbers one that makes the result wrong, or as few as were found; None if all do not."""
 
         def is_enough(wrong: Any) -> bool:
             return self._is_wrong(self._run(mend=mend, spare=(event, wrong)))
 
-        places = np.argwhere(event.wrong)  # (n, ndim)
-        if is_enough(_only(event, places[:1])):
-            return _only(event, places[:1])
         if not is_enough(event.wrong):
             return None
-        while len(places) > 1:
+        places = np.argwhere(event.wrong)  # (n, ndim)
+        enough, first = event.wrong, _only(event, places[:1])
+        if is_enough(first):
+            return first
+        while len(places) > 1 and time.monotonic() < self._until - _SECONDS / 2:
             half = places[: len(places) // 2]
-            places = half if is_enough(_only(event, half)) else places[len(half) :]
+            wrong = _only(event, half)
+            places, enough = (half, wrong) if is_enough(wrong) else (places[len(half) :], enough)
         wrong = _only(event, places)
-        return wrong if is_enough(wrong) else event.wrong
+        return wrong if is_enough(wrong) else enough
 
 
 def _only(event: Event, places: Any) -> Any:

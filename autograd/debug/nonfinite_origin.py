@@ -50,7 +50,8 @@ class Inside:
         line: (file, line).
         code: the statement; "" of one that holds others, such as a loop.
         expression: the operator or call in it whose value was the first not to be finite.
-        index: of a number in that value that led to what the op gave.
+        index: of a number in that value that led to what the op gave; of a large array it may be the first of several
+            that together did.
         value: that number.
         is_first: it is the first that the expression made; else the first alone would have done no harm.
         count: how many it made.
@@ -120,7 +121,7 @@ class NonFinite:
         for place in dict.fromkeys((self.user_line, self.layer_line)):  # one line where they are the same
             if place is not None:
                 code = linecache.getline(*place).strip()
-                lines.append(f"  at {place[0]}:{place[1]}{f': {code}' if code else ''}")
+                lines.append(f"  at {place[0]}:{place[1]}{f': {_shortened(code)}' if code else ''}")
         lines += [f"  {operand}" for operand in self.operands]
         if self.inside is not None:
             lines.append(str(self.inside))

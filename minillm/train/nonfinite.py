@@ -49,7 +49,8 @@ def find_origin(model: GPT, batches: Sequence[Batch], stream: Stream) -> str:
             for ids, targets in batches:
                 model.loss(ids, targets).backward()
     except NonFiniteError as error:
-        return error.origin.sentence
+        made = error.origin.inside
+        return error.origin.sentence + (f", since {made.code or made.expression!r} gave {made.value}" if made else "")
     # all outputs are finite, so a backward pass made it: backward runs from the end, so the last one was the first
     return f"first the gradient of {broken[-1]}" if broken else "the sum of the gradients' squares"
 

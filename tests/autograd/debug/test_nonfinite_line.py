@@ -11,6 +11,7 @@ import inspect
 import itertools
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -783,6 +784,22 @@ def test_a_function_that_runs_for_long_is_left_alone(monkeypatch: pytest.MonkeyP
     assert told(found_in(lambda: own_op(forward)(leaf([1, 2])))).expression == "y * 1e300 * 1e300"
     monkeypatch.setattr("autograd.debug.nonfinite_line._SECONDS", 0.0)
     assert found_in(lambda: own_op(forward)(leaf([1, 2]))).inside is None
+
+
+def test_where_time_is_short_the_line_is_told_without_the_search_for_one_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forward(x: Any) -> Any:
+        e = np.exp(x)
+        return np.cumsum(e[::-1])[:2] + 1, ()  # of the last
+
+    run = backward_of(own_op(forward), leaf([1000] * 8 + [1, 1000]))
+    assert told(found_in(run)).index == (9,)
+    now = time.monotonic()
+    clock = SimpleNamespace(monotonic=itertools.chain([now], itertools.repeat(now + 20)).__next__)
+    monkeypatch.setattr("autograd.debug.nonfinite_line.time", clock)
+    inside = told(found_in(run))
+    assert (inside.code, inside.index, inside.count) == ("e = np.exp(x)", (0,), 9)
 
 
 # ---------------------------------------------------------------------------------------------- nothing is disturbed

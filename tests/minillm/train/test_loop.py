@@ -93,6 +93,14 @@ def test_a_non_finite_loss_names_what_it_comes_from_and_keeps_the_batch(make_tra
         np.testing.assert_array_equal(file["targets"], targets[None])
 
 
+def test_of_scores_that_overflow_the_line_is_told(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    dict(trainer.model.named_parameters())["blocks.0.attn.qkv.weight"].data *= 1e30
+    origin = find_origin(trainer.model, [next(trainer.loader)], trainer.stream)
+    assert origin.startswith("attention in blocks.0.attn gave nan at [")
+    assert origin.endswith(", since 'scores = (q * (1 / D**0.5)) @ k.swapaxes(-1, -2)' gave inf")
+
+
 def test_a_gradient_that_is_not_finite_is_named(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     dict(trainer.model.named_parameters())["blocks.0.attn.proj.weight"].grad[1, 2] = np.nan
