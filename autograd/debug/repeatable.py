@@ -11,6 +11,7 @@ import ast
 import functools
 import inspect
 import operator
+from collections.abc import Iterable
 from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, ModuleType, NoneType
 from typing import Any
 
@@ -23,11 +24,25 @@ from autograd.tensor import Tensor
 FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
 _NUMPY_FUNCTION: type = type(np.sum)
 _CALLABLE = (FunctionType, BuiltinFunctionType, type, np.ufunc, _NUMPY_FUNCTION)
-UNCHANGING = (int, float, complex, str, bytes, slice, range, np.generic, np.dtype, EllipsisType, NoneType, *_CALLABLE)
+UNCHANGING = (
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    slice,
+    range,
+    np.generic,
+    np.dtype,
+    EllipsisType,
+    NoneType,
+    ModuleType,
+    *_CALLABLE,
+)
 _COMPUTING = {"builtins", "cmath", "functools", "itertools", "math", "numpy", "operator", "scipy"}
 _OWNERS = (np.ndarray, np.generic, np.ufunc, np.dtype, int, float, complex, str, bytes, tuple, list, dict, set)
 _WRITING = {"dump", "memmap", "setflags", "tofile"}
-_OF_THE_FRAME = {"delattr", "dir", "eval", "exec", "globals", "input", "locals", "setattr", "super", "vars"}
+_REACHING = {"delattr", "dir", "eval", "exec", "getattr", "globals", "input", "locals", "setattr", "super", "vars"}
 _REFUSED = (ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom, ast.ClassDef, ast.Match)
 
 
@@ -44,16 +59,22 @@ def frozen(x: Any) -> Any:
     x = x.data if isinstance(x, Tensor) else x
     if type(x) is tuple:
         return tuple(map(frozen, x))
-    if isinstance(x, ModuleType):
+    if isinstance(x, UNCHANGING) and not _may_keep_something(x):
         return x
-    if isinstance(x, UNCHANGING):
-        if isinstance(getattr(x, "__self__", None), ModuleType | type | NoneType):  # else the method of an object
-            return x
-    elif hasattr(x, "dtype") and hasattr(x, "shape"):
+    if hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type):
         view = to_host(x).view()
         view.flags.writeable = False
         return view
     raise CannotTell
+
+
+def _may_keep_something(x: Any) -> bool:
+    """Whether a function or class has attributes of the user's, or the function belongs to an object."""
+    if isinstance(x, type):
+        return not _is_of(x.__module__, _COMPUTING) and not issubclass(x, BaseException)
+    if isinstance(x, FunctionType):
+        return bool(x.__dict__)
+    return not isinstance(getattr(x, "__self__", None), ModuleType | type | NoneType)
 
 
 def variables(function: FunctionType, tree: ast.FunctionDef) -> dict[str, Any]:
@@ -68,7 +89,7 @@ def variables(function: FunctionType, tree: ast.FunctionDef) -> dict[str, Any]:
         outside[name] = cell.cell_contents
     outside = {name: frozen(x) for name, x in outside.items()}
     for node in ast.walk(tree):
-        if isinstance(node, _REFUSED) or (isinstance(node, ast.Name) and node.id in _OF_THE_FRAME):
+        if isinstance(node, _REFUSED) or (isinstance(node, ast.Name) and node.id in _REACHING):
             raise CannotTell
         if isinstance(node, ast.Attribute):
             x = _value(node, outside)
@@ -83,12 +104,12 @@ def _names_in(code: CodeType) -> set[str]:
 
 
 def _value(node: ast.AST, outside: dict[str, Any]) -> Any:
-    """What a module, class or function from outside has by that name; None of anything else."""
+    """What a module from outside has by that name; None of anything else."""
     if isinstance(node, ast.Name):
         return outside.get(node.id)
     if isinstance(node, ast.Attribute):
         owner = _value(node.value, outside)
-        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType | FunctionType | type) else None
+        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType) else None
     return None
 
 
@@ -99,14 +120,18 @@ def only_computes(f: Any) -> bool:
         return False
     if owner is None or isinstance(owner, ModuleType | type):
         module = getattr(f, "__module__", None) or getattr(owner, "__name__", None) or ""
-        return module.partition(".")[0] in _COMPUTING
+        return _is_of(module, _COMPUTING)
     return isinstance(owner, _OWNERS)
 
 
 def is_stepped_over(function: FunctionType) -> bool:
     """By debuggers, as a helper that has nothing to show."""
-    module = function.__module__ or ""
-    return any(module == helper or module.startswith(f"{helper}.") for helper in HELPERS)
+    return _is_of(function.__module__ or "", HELPERS)
+
+
+def _is_of(module: str, names: Iterable[str]) -> bool:
+    """Whether it is one of these modules, or below one."""
+    return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
 def is_as_imported(function: FunctionType) -> bool:

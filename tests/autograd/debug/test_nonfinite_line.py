@@ -570,6 +570,17 @@ def own_list_forward(x: Any) -> Any:
 own_list_forward.log = log  # type: ignore[attr-defined]
 
 
+class Kept:
+    log = log
+
+
+def of_a_class_forward(x: Any) -> Any:
+    kept = Kept
+    kept.log.append("called")
+    e = np.exp(x)
+    return e + 1, ()
+
+
 def note_call(_: Any = None) -> None:
     counts["calls"] += 1
 
@@ -651,6 +662,7 @@ def mapping_forward(x: Any) -> Any:
         viewing_forward,
         appending_forward,
         own_list_forward,
+        of_a_class_forward,
         partial_forward,
         entering_forward,
         managing_forward,
