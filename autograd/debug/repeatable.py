@@ -21,26 +21,12 @@ from autograd.backends import to_host
 from autograd.debug.debuggers import HELPERS
 from autograd.tensor import Tensor
 
-FUTURE = functools.reduce(operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names))
+FUTURE = __future__.annotations.compiler_flag
 _NUMPY_FUNCTION: type = type(np.sum)
-_CALLABLE = (FunctionType, BuiltinFunctionType, type, np.ufunc, _NUMPY_FUNCTION)
-UNCHANGING = (
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    slice,
-    range,
-    np.generic,
-    np.dtype,
-    EllipsisType,
-    NoneType,
-    ModuleType,
-    *_CALLABLE,
-)
+_VALUES = (int, float, complex, str, bytes, slice, range, np.generic, np.dtype, EllipsisType, NoneType)
+UNCHANGING = (*_VALUES, FunctionType, BuiltinFunctionType, ModuleType, type, np.ufunc, _NUMPY_FUNCTION)
 _COMPUTING = {"builtins", "cmath", "functools", "itertools", "math", "numpy", "operator", "scipy"}
-_OWNERS = (np.ndarray, np.generic, np.ufunc, np.dtype, int, float, complex, str, bytes, tuple, list, dict, set)
+_OWNERS = (*_VALUES, np.ndarray, np.ufunc, tuple, list, dict, set)  # whose methods change nothing but themselves
 _WRITING = {"dump", "memmap", "setflags", "tofile"}
 _REACHING = {"delattr", "dir", "eval", "exec", "getattr", "globals", "input", "locals", "setattr", "super", "vars"}
 _REFUSED = (ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom, ast.ClassDef, ast.Match)
@@ -69,7 +55,9 @@ def frozen(x: Any) -> Any:
 
 
 def _may_keep_something(x: Any) -> bool:
-    """Whether a function or class has attributes of the user's, or the function belongs to an object."""
+    """Whether it is a module or class of the user's, a function with attributes, or one that belongs to an object."""
+    if isinstance(x, ModuleType):
+        return not _is_of(x.__name__, _COMPUTING)
     if isinstance(x, type):
         return not _is_of(x.__module__, _COMPUTING) and not issubclass(x, BaseException)
     if isinstance(x, FunctionType):
@@ -84,33 +72,19 @@ def variables(function: FunctionType, tree: ast.FunctionDef) -> dict[str, Any]:
         CannotTell: it uses others, or may change anything else but what its own names stand for.
     """
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & _names_in(function.__code__)
-    outside = {name: x for name, x in function.__globals__.items() if name in names}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        outside[name] = cell.cell_contents
-    outside = {name: frozen(x) for name, x in outside.items()}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     for node in ast.walk(tree):
-        if isinstance(node, _REFUSED) or (isinstance(node, ast.Name) and node.id in _REACHING):
+        is_stored = isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        if is_stored or isinstance(node, _REFUSED) or (isinstance(node, ast.Name) and node.id in _REACHING):
             raise CannotTell
-        if isinstance(node, ast.Attribute):
-            x = _value(node, outside)
-            if not isinstance(node.ctx, ast.Load) or frozen(x) is not x:
-                raise CannotTell
-    return outside
+    outside = {name: function.__globals__[name] for name in names & set(function.__globals__)}
+    outside |= {name: cell.cell_contents for name, cell in cells}
+    return {name: frozen(x) for name, x in outside.items()}
 
 
 def _names_in(code: CodeType) -> set[str]:
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return set(code.co_names).union(*map(_names_in, inner))
-
-
-def _value(node: ast.AST, outside: dict[str, Any]) -> Any:
-    """What a module from outside has by that name; None of anything else."""
-    if isinstance(node, ast.Name):
-        return outside.get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = _value(node.value, outside)
-        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType) else None
-    return None
 
 
 def only_computes(f: Any) -> bool:

@@ -126,7 +126,7 @@ class _Marked(ast.NodeTransformer):
         site = self._site(node, f"i{type(node.op).__name__}", (self._text(target), self._text(node.value)))
         value = self.visit(node.value)
         if isinstance(target, ast.Subscript):
-            whole, index = self.visit(target.value), _as_value(self.visit(target.slice))
+            whole, index = self.visit(target.value), self.visit(target.slice)
             return ast.copy_location(ast.Expr(self._handed("augmented_item", site, node, [whole, index, value])), node)
         assert isinstance(target, ast.Name)  # attributes are refused
         now = ast.copy_location(ast.Name(target.id, ast.Load()), node)
@@ -137,7 +137,7 @@ class _Marked(ast.NodeTransformer):
         if len(node.targets) > 1 or not isinstance(target, ast.Subscript):
             return self.generic_visit(node)
         site = self._site(node, "", (self._text(node.value),))
-        parts = [self.visit(node.value), self.visit(target.value), _as_value(self.visit(target.slice))]
+        parts = [self.visit(node.value), self.visit(target.value), self.visit(target.slice)]
         return ast.copy_location(ast.Expr(self._handed("stored", site, node, parts)), node)
 
     def _site(self, node: ast.expr | ast.stmt, symbol: str, operands: tuple[str | None, ...]) -> int:
@@ -162,13 +162,3 @@ _SYMBOLS = {
     "BitXor": "xor",
 }
 _SYMBOLS |= {f"i{name}": f"i{symbol.rstrip('_')}" for name, symbol in _SYMBOLS.items()}
-
-
-def _as_value(index: ast.expr) -> ast.expr:
-    """What stands between brackets as an expression of its own: `1:` as `slice(1, None, None)`."""
-    if isinstance(index, ast.Tuple):
-        return ast.Tuple([_as_value(part) for part in index.elts], ast.Load())
-    if isinstance(index, ast.Slice):
-        ends = [end or ast.Constant(None) for end in (index.lower, index.upper, index.step)]
-        return ast.Call(ast.Name("slice", ast.Load()), ends, [])
-    return index
