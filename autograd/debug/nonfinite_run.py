@@ -74,7 +74,6 @@ class Run:
         self.unclear = False
         self.kept: tuple[Operands, Any, Array] | None = None
         self._counts: Counter[Site] = Counter()
-        self._seen: dict[FunctionType, FunctionType] = {}
 
     def again(self, f: FunctionType) -> FunctionType:
         """The function, seen by this run.
@@ -84,10 +83,9 @@ class Run:
         """
         if f.__code__.co_filename == FILE:
             return f  # it was defined in a copy
-        if f not in self._seen:
-            copy = self._copies[f] = self._copies.get(f) or copy_of(f)
-            self._seen[f] = copy.seen_by(self)
-        return self._seen[f]
+        if f not in self._copies:
+            self._copies[f] = copy_of(f)
+        return self._copies[f].seen_by(self)
 
     def call(self, site: Site, f: Any, /, *args: Any, **kwargs: Any) -> Any:
         """f(*args, **kwargs)

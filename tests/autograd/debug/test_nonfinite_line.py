@@ -413,6 +413,38 @@ def test_infinities_that_an_expression_takes_from_where_they_cannot_be_seen_are_
 
 
 # ------------------------------------------------------------------------------------- functions as people write them
+def test_of_a_wrapped_function_nothing_is_said() -> None:
+    def scaled(f: Function) -> Function:
+        @functools.wraps(f)
+        def scaled_forward(x: Any) -> Any:
+            e, saved = f(x * 1e300)
+            return e, saved
+
+        return scaled_forward
+
+    @scaled
+    def forward(x: Any) -> Any:
+        e = x * x
+        return e + 1, ()
+
+    assert found_in(lambda: own_op(forward)(leaf([1e200, 1e-300]))).inside is None
+
+
+def test_lines_of_functions_that_stand_in_the_function_are_found() -> None:
+    def forward(x: Any) -> Any:
+        def grown(a: Any, *factors: float) -> Any:
+            return np.multiply(*(a, factors[0])) * factors[1]
+
+        return grown(x, *(1e200, 1e200)), ()
+
+    inside = told(found_in(lambda: own_op(forward)(leaf([1, 1]))))
+    assert inside.code == "return np.multiply(*(a, factors[0])) * factors[1]"
+    assert [(o.name, o.value) for o in inside.operands] == [
+        ("np.multiply(*(a, factors[0]))", 1e200),
+        ("factors[1]", 1e200),
+    ]
+
+
 def test_complex_numbers_are_not_shown_as_real_ones() -> None:
     def forward(x: Any) -> Any:
         turned = np.multiply(1e308j, x * 1j)
@@ -605,6 +637,15 @@ def of_a_class_forward(x: Any) -> Any:
     return e + 1, ()
 
 
+own_module = sys.modules[__name__]
+
+
+def of_a_module_forward(x: Any) -> Any:
+    own_module.log.append("called")
+    e = np.exp(x)
+    return e + 1, ()
+
+
 def note_call(_: Any = None) -> None:
     counts["calls"] += 1
 
@@ -687,6 +728,7 @@ def mapping_forward(x: Any) -> Any:
         appending_forward,
         own_list_forward,
         of_a_class_forward,
+        of_a_module_forward,
         partial_forward,
         entering_forward,
         managing_forward,
