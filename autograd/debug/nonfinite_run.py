@@ -134,10 +134,8 @@ class Run:
             raise CannotTell
         nth = self._counts[site]
         self._counts[site] += 1
-        if self._keep is not None and (self._keep.site, self._keep.nth) == (
-            site,
-            nth,
-        ):  # an operator like += will change them
+        keep = self._keep
+        if keep is not None and (keep.site, keep.nth) == (site, nth):  # an operator like += will change them
             operands = [(text, x.copy() if isinstance(x, np.ndarray) else x) for text, x in operands]
         numbers = [x for _, x in operands if is_numeric(x)]
         are_all = all(is_numeric(x) or isinstance(x, UNCHANGING) for _, x in operands)
@@ -155,7 +153,7 @@ class Run:
             event = Event(site, nth, kind, each, wrong)
             if len(self.events[kind]) < _CANDIDATES:
                 self.events[kind].append(event)
-            if event == self._keep:
+            if event == keep:
                 self.kept = operands, y, np.array(y)
             if kind in self._mend:
                 y = self._mended(y, event)
