@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,7 @@ from minillm.debug.terminal.walk import Walk
 
 LONG = 0.2  # seconds from which a move tells how far it is, and keys do not wait for its end
 _REFRESH = 0.1  # seconds
-_AT_MOST = 2  # turns of a key that is held down: one under way, one that waits
+LATE = 0.5  # seconds after which a turn is left out if the same key was pressed again: it is held down
 
 
 class Turns:
@@ -28,7 +29,7 @@ class Turns:
         """
         self.moving = False
         self._walk, self._say = walk, say
-        self._waiting: deque[tuple[Any, ...]] = deque()  # the first is under way
+        self._waiting: deque[tuple[float, tuple[Any, ...]]] = deque()  # since when, and what; the first is under way
         self._is_long = self._has_ignored = False
 
     def add(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> bool:
@@ -36,19 +37,20 @@ class Turns:
 
         Returns whether nobody takes turns now, so that `take` is to be called.
         """
-        turn = function, *arguments
         if self._is_long:
             self._ignore()
-        elif self._waiting.count(turn) < _AT_MOST:
-            self._waiting.append(turn)
-            return len(self._waiting) == 1
-        return False
+            return False
+        self._waiting.append((time.monotonic(), (function, *arguments)))
+        return len(self._waiting) == 1
 
     async def take(self) -> None:
         """All turns, also those added meanwhile."""
         while self._waiting:
-            function, *arguments = self._waiting[0]
-            await function(*arguments)
+            since, turn = self._waiting[0]
+            is_last = [other for _, other in self._waiting].count(turn) == 1
+            if is_last or time.monotonic() - since < LATE:
+                function, *arguments = turn
+                await function(*arguments)
             self._waiting.popleft()
 
     async def move(self, move: Callable[[], None]) -> Exception | None:

@@ -354,9 +354,13 @@ def test_a_way_back_can_be_stopped_too(session: Session) -> None:
     drive(session, script)
 
 
-def test_a_key_that_is_held_down_does_not_pile_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One press waits for a short step to end; of nodes that the marked row went past, none is drawn."""
+@pytest.mark.parametrize(("late", "n_steps"), [(0.0, 2), (60.0, 6)])
+def test_keys_pressed_fast_all_count_and_those_of_a_key_held_down_do_not_pile_up(
+    session: Session, monkeypatch: pytest.MonkeyPatch, late: float, n_steps: int
+) -> None:
+    """The last of those that are late counts; of nodes that the marked row went past, none is drawn."""
     monkeypatch.setattr(turns, "LONG", 60.0)
+    monkeypatch.setattr(turns, "LATE", late)
 
     async def script(app: Stepper, pilot: Pilot[None]) -> None:
         app.walk.forward = gate = Gate(app.walk.forward)
@@ -365,11 +369,11 @@ def test_a_key_that_is_held_down_does_not_pile_up(session: Session, monkeypatch:
         await until(lambda: pressed.n_calls == 6)
         gate.open()
         await still(pilot)
-        assert app.walk.place == gate.n_calls == 2
+        assert app.walk.place == gate.n_calls == n_steps
         app._select = drawn = Counted(app._select)
-        app.tape.highlighted = 4
-        app.tape.highlighted = 5
-        await until(lambda: app.selected is session.nodes[5])
+        app.tape.highlighted = 8
+        app.tape.highlighted = 9
+        await until(lambda: app.selected is session.nodes[9])
         assert drawn.n_calls == 1
 
     drive(session, script)
