@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import standin
 
-from autograd import modes
+from autograd import Op, modes
 from autograd.backward_pass import watcher
 from autograd.gradcheck.strategies import register_profiles
 
@@ -30,3 +30,9 @@ def strict_cupy() -> Iterator[type[standin.Waits]]:
     """The backend "cupy" on the strict stand-in; gives the counter of waits for the device."""
     with standin.installed() as waits:
         yield waits
+
+
+@pytest.fixture
+def own_ops_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ops that a test makes are not in the registry after it."""
+    monkeypatch.setattr(Op, "registry", dict(Op.registry))

@@ -19,10 +19,7 @@ from minillm.layers.cross_entropy import cross_entropy
 from minillm.layers.dropout import dropout
 from minillm.layers.linear import linear
 
-
-@pytest.fixture(autouse=True)
-def ops_of_a_test_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Op, "registry", dict(Op.registry))
+pytestmark = pytest.mark.usefixtures("own_ops_are_forgotten")
 
 
 def numbers(*shape: int, dtype: str = "float32") -> Tensor:
