@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from limits import HANGS
 
-from autograd import Op
 from autograd.gradcheck import GradcheckError, gradcheck
 
 ROOT = Path(__file__).parents[1]
@@ -83,13 +82,13 @@ def test_the_breakpoint_of_the_readme_stops_one_frame_below_the_example():
     assert "(8, 32, 64)" in session  # dy
 
 
+@pytest.mark.usefixtures("own_ops_are_forgotten")
 def test_the_op_of_contributing_and_its_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     blocks = [textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL)]
     (tmp_path / "squared_relu_of_the_guide.py").write_text("\n".join(blocks), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(Op, "registry", dict(Op.registry))
     op = importlib.import_module("squared_relu_of_the_guide").squared_relu
     x, dy = np.random.default_rng(0).standard_normal((2, 5, 7)).astype("float32")
     (positive,) = op.forward.reference(x)[1]

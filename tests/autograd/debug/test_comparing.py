@@ -235,9 +235,8 @@ def test_a_row_that_is_not_there_is_told_with_the_nearest() -> None:
         found["z", "gradient"]
 
 
-def test_an_op_without_a_composition_is_not_said_to_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Op, "registry", dict(Op.registry))
-
+@pytest.mark.usefixtures("own_ops_are_forgotten")
+def test_an_op_without_a_composition_is_not_said_to_be_compared() -> None:
     def cube_forward(x: Any) -> Any:
         return x**3, (x,)
 

@@ -124,7 +124,7 @@ def test_with_the_helpers_skipped_it_enters_backward_and_then_hand_written_gradi
 
 @pytest.mark.parametrize("criterion", [{"layer": "blocks.*.ln1"}, {"param": "*.bias"}, {"norm_above": 0.1}])
 def test_stepping_on_while_a_break_on_looks_at_each_step_enters_hand_written_gradients(criterion: Any) -> None:
-    fnmatch._compile_pattern.cache_clear()  # type: ignore[attr-defined]  # the first pattern takes a way of its own
+    fnmatch._compile_pattern.cache_clear()  # the first pattern takes a way of its own
     loss, debugger = gpt_loss(), Stepper(SKIP)
     expected = backwards_of(loss)
     with break_on(**criterion, call=lambda step: None):

@@ -6,6 +6,7 @@ What a statement says is evaluated again by Python itself, which is stopped at t
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,10 +76,10 @@ def is_true(inside: Inside, variables: dict[str, Any], local: dict[str, Any]) ->
 
 def check_statement(found: NonFinite, case: Case, inputs: list[Any], dy: Any) -> None:
     op, inside = Op.registry[case.op], told(found)
-    run = lambda: case.run(copy.deepcopy(inputs))  # noqa: E731
+    run = functools.partial(case.run, copy.deepcopy(inputs))
     if found.sentence.startswith("the backward of "):
         _, saved = run()
-        run = lambda: op.backward.reference(dy, *saved)  # noqa: E731
+        run = functools.partial(op.backward.reference, dy, *saved)
     assert any(is_true(inside, *at) for at in stops(inside.line, inside.function, run)), str(inside)
 
 

@@ -84,7 +84,7 @@ def test_what_infinities_of_a_mask_give_by_themselves_is_not_explained() -> None
         return np.where(x == 7, dropped, bound), ()
 
     for forward in (twice, summed, with_a_nan_that_is_dropped):
-        assert found_in(lambda f=forward: own_op(f)(leaf([1, -1, 1]))).inside is None  # type: ignore[misc]
+        assert found_in(lambda f=forward: own_op(f)(leaf([1, -1, 1]))).inside is None
 
 
 def test_numbers_too_large_for_the_array_they_are_stored_in_are_named() -> None:
@@ -110,7 +110,7 @@ def test_numbers_made_in_place_or_in_one_of_several_arrays_are_not_explained_by_
         return y - y, ()
 
     for forward in (in_place, of_several):
-        assert found_in(lambda f=forward: own_op(f)(leaf([1, 2]))).inside is None  # type: ignore[misc]
+        assert found_in(lambda f=forward: own_op(f)(leaf([1, 2]))).inside is None
 
 
 def test_infinities_that_an_expression_takes_from_where_they_cannot_be_seen_are_not_blamed_on_it() -> None:
@@ -134,7 +134,7 @@ def test_infinities_that_an_expression_takes_from_where_they_cannot_be_seen_are_
         return np.cumsum(y), ()
 
     for forward in (of_a_generator, of_nested_lists, of_a_dict, taken_twice):
-        assert found_in(lambda f=forward: own_op(f)(leaf([1, 1]))).inside is None  # type: ignore[misc]
+        assert found_in(lambda f=forward: own_op(f)(leaf([1, 1]))).inside is None
 
 
 # ------------------------------------------------------------------------------------- functions as people write them
@@ -278,6 +278,6 @@ def test_what_a_call_writes_to_is_no_operand() -> None:
         return y + 1, ()
 
     for forward, code in ((by_name, "np.exp(x, out=y)"), (by_place, "np.exp(x, y)")):
-        inside = told(found_in(lambda f=forward: own_op(f)(leaf([1, 1000]))))  # type: ignore[misc]
+        inside = told(found_in(lambda f=forward: own_op(f)(leaf([1, 1000]))))
         assert inside.code == code
         assert [operand.name for operand in inside.operands] == ["x"]

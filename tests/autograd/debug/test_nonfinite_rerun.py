@@ -83,13 +83,13 @@ def appending_forward(x: Any) -> Any:
 
 
 def own_list_forward(x: Any) -> Any:
-    kept = own_list_forward.log  # type: ignore[attr-defined]
+    kept = own_list_forward.log
     kept.append("called")
     e = np.exp(x)
     return e + 1, ()
 
 
-own_list_forward.log = log  # type: ignore[attr-defined]
+own_list_forward.log = log
 
 
 class Kept:
@@ -316,7 +316,7 @@ def test_where_the_file_has_changed_since_nothing_is_said(tmp_path: Path) -> Non
         file.write_text(changed)
         exec(compile(source, str(file), "exec"), namespace)  # another function: what was read of one is kept
         forward: Any = namespace["typed_forward"]
-        assert found_in(lambda f=forward: own_op(f)(leaf([1000, 1]))).inside is None  # type: ignore[misc]
+        assert found_in(lambda f=forward: own_op(f)(leaf([1000, 1]))).inside is None
 
 
 def test_a_function_that_runs_for_long_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,9 @@ from minillm.layers.linear import linear
 
 ROOT = Path(__file__).parents[3]
 X = np.linspace(-1, 1, 6).reshape(2, 3)
+pytestmark = pytest.mark.usefixtures("own_ops_are_forgotten")
 MODULES = {name: op.forward.reference.__module__ for name, op in Op.registry.items()}
 OURS = sorted(name for name, module in MODULES.items() if module.startswith(("autograd.", "minillm.")))
-
-
-@pytest.fixture(autouse=True)
-def ops_of_a_test_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Op, "registry", dict(Op.registry))
 
 
 def scaled_forward(x, *, factor=2.0):
